@@ -1,0 +1,94 @@
+// Is one replica worse than its siblings? Errors and latency are judged against the others at the
+// same moment, so that a bad minute of everybody blames nobody in particular.
+//
+//   OU1. A minimum of samples on both sides; too few is no finding.
+//   OU2. What all replicas suffer is no outlier.
+//   OU3. The gateway's ejection stands as evidence while it lasts, traffic or not.
+import { finding } from '../../model/finding.ts';
+import type { Finding } from '../../model/finding.ts';
+import { quantileMs, sumWindows } from '../../model/picture.ts';
+import type { Picture, ReplicaView, TrafficWindow } from '../../model/picture.ts';
+import { serviceReplicas } from '../../model/budget.ts';
+
+const RULE = {
+  spanMs: 5_000, errorsMin: 5, rateMin: 0.2, siblingRateMax: 0.05, samplesMin: 10,
+  slowFactor: 5,
+} as const;
+
+export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
+  const found: Finding[] = [];
+  for (const service of picture.services.values()) {
+    const replicas = serviceReplicas(picture, service.spec.name)
+      .filter((r) => r.phase === 'ready' && r.exited === undefined && r.role === 'active');
+    const sums = new Map(replicas.map((r) => [r.id, sumWindows(r.windows, nowMs, RULE.spanMs)]));
+    for (const replica of replicas) {
+      const mine = sums.get(replica.id);
+      if (mine === undefined) continue;
+      const others = merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
+      const bad = judgeErrors(replica, mine, others, nowMs)
+        ?? judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs);
+      if (bad !== undefined) found.push(bad);
+    }
+  }
+  return found;
+}
+
+function subjectOf(replica: ReplicaView): Finding['subject'] {
+  return { kind: 'replica', replica: replica.id, service: replica.service };
+}
+
+function judgeErrors(
+  replica: ReplicaView, mine: TrafficWindow, others: TrafficWindow, nowMs: number,
+): Finding | undefined {
+  const { ejected } = replica;
+  if (ejected !== undefined && (ejected.reason === 'errors' || ejected.reason === 'unreachable')) {
+    return finding('replica-erroring', subjectOf(replica), ejected.atMs, 0.9, [
+      `gateway ejected it: ${ejected.detail}`,
+    ]);
+  }
+  const errors = mine.errors + mine.broken;
+  if (errors < RULE.errorsMin || others.requests < RULE.samplesMin) return undefined;
+  const rate = errors / Math.max(1, mine.requests);
+  const othersRate = (others.errors + others.broken) / Math.max(1, others.requests);
+  if (rate < RULE.rateMin || othersRate > RULE.siblingRateMax) return undefined;
+  return finding('replica-erroring', subjectOf(replica), nowMs - RULE.spanMs, 0.85, [
+    `${percent(rate)} of its answers are errors, ${percent(othersRate)} of its siblings'`,
+  ]);
+}
+
+function judgeLatency(
+  replica: ReplicaView, mine: TrafficWindow, others: TrafficWindow, slowMs: number,
+  nowMs: number,
+): Finding | undefined {
+  const { ejected } = replica;
+  if (ejected?.reason === 'slow') {
+    return finding('replica-slow', subjectOf(replica), ejected.atMs, 0.9, [
+      `gateway ejected it: ${ejected.detail}`,
+    ]);
+  }
+  if (mine.requests < RULE.samplesMin || others.requests < RULE.samplesMin) return undefined;
+  const median = quantileMs(mine.latency, 0.5);
+  const usual = quantileMs(others.latency, 0.5);
+  if (median < slowMs || median < RULE.slowFactor * usual) return undefined;
+  return finding('replica-slow', subjectOf(replica), nowMs - RULE.spanMs, 0.85, [
+    `median ${median} ms, its siblings' ${usual} ms`,
+  ]);
+}
+
+function merge(sums: readonly TrafficWindow[]): TrafficWindow {
+  const latency = Array.from({ length: 16 }, () => 0);
+  const total = { atMs: 0, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
+  for (const sum of sums) {
+    total.requests += sum.requests;
+    total.errors += sum.errors;
+    total.broken += sum.broken;
+    total.timeouts += sum.timeouts;
+    total.failed += sum.failed;
+    for (let b = 0; b < 16; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
+  }
+  return { ...total, latency };
+}
+
+function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(ratio < 0.1 ? 1 : 0)} %`;
+}

@@ -1,0 +1,70 @@
+// Does one tenant's request crash whatever serves it? Found by what the deaths have in common: the
+// combination of tenant, method and route that was inside every replica when it died.
+//
+//   PO1. At least two deaths of different replicas, within a minute.
+//   PO2. Exactly one combination is common to the latest deaths; with two or more nobody is
+//        accused yet.
+//   PO3. A combination that is already held back is no finding any more.
+import { finding } from '../../model/finding.ts';
+import type { Finding } from '../../model/finding.ts';
+import type { DeathRecord, Picture, ServiceView } from '../../model/picture.ts';
+import type { Suspect } from '../../model/signal.ts';
+import { quarantineId } from '../../model/quarantine.ts';
+
+const RULE = { windowMs: 60_000, deathsMin: 2, deathsUsed: 4 } as const;
+
+export function detectPoison(picture: Picture, nowMs: number): Finding[] {
+  const found: Finding[] = [];
+  for (const service of picture.services.values()) {
+    for (const [suspect, evidence, sinceMs] of accused(service, nowMs)) {
+      const { tenant, method, route } = suspect;
+      const view = picture.tenants.get(tenant);
+      if (view?.quarantined.has(quarantineId(suspect)) === true) continue;
+      const subject = {
+        kind: 'tenant-route', tenant, service: service.spec.name, method, route,
+      } as const;
+      found.push(finding('poison-request', subject, sinceMs, 0.95, evidence));
+    }
+  }
+  return found;
+}
+
+type Accusation = readonly [Suspect, readonly string[], number];
+
+function accused(service: ServiceView, nowMs: number): readonly Accusation[] {
+  const accusations = new Map<string, Accusation>();
+  for (const held of service.held) {
+    if (held.atMs < nowMs - RULE.windowMs) continue;
+    accusations.set(quarantineId(held.suspect), [
+      held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
+    ]);
+  }
+  const deaths = service.deaths.filter((d) =>
+    d.atMs >= nowMs - RULE.windowMs && d.suspects.length > 0);
+  const common = commonSuspect(deaths.slice(-RULE.deathsUsed));
+  const last = deaths.at(-1);
+  if (common !== undefined && last !== undefined) {
+    accusations.set(quarantineId(common), [
+      common,
+      [`inside ${deaths.length} replicas when they died: `
+        + deaths.map((d) => d.replica).join(', ')],
+      last.atMs,
+    ]);
+  }
+  return [...accusations.values()];
+}
+
+function commonSuspect(deaths: readonly DeathRecord[]): Suspect | undefined {
+  // Two workers may each report the same death: a replica dies once.
+  const byReplica = new Map<string, Map<string, Suspect>>();
+  for (const death of deaths) {
+    const set = byReplica.get(death.replica) ?? new Map<string, Suspect>();
+    for (const suspect of death.suspects) set.set(quarantineId(suspect), suspect);
+    byReplica.set(death.replica, set);
+  }
+  if (byReplica.size < RULE.deathsMin) return undefined;
+  const [first, ...rest] = [...byReplica.values()];
+  const shared = [...(first ?? new Map<string, Suspect>())]
+    .filter(([id]) => rest.every((set) => set.has(id)));
+  return shared.length === 1 ? shared[0]?.[1] : undefined;
+}

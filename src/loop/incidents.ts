@@ -1,0 +1,73 @@
+// How do incidents move? Every change goes through here: checked against the table, written, told.
+import { incidentMayBecome } from '../model/incident.ts';
+import type { Incident } from '../model/incident.ts';
+import type { Refusal } from '../model/plan.ts';
+import { assert, messageOf } from '../model/errors.ts';
+import { incidentFact, refusalFact } from './record/record.ts';
+import type { IncidentChange } from './diagnose/incidents.ts';
+import type { LoopState } from './state.ts';
+
+/** Writes are behind and in order; an incident that changes again before is written once more. */
+export function putIncident(state: LoopState, next: Incident): void {
+  const before = state.incidents.get(next.id);
+  if (before !== undefined && before.state.kind !== next.state.kind) {
+    assert(
+      incidentMayBecome(before.state.kind, next.state.kind),
+      `${next.id} went from ${before.state.kind} to ${next.state.kind}`,
+    );
+  }
+  if (next.state.kind === 'healed') {
+    state.incidents.delete(next.id);
+    state.refusals.delete(next.id);
+    state.trials.delete(next.id);
+    state.recorder.tell(incidentFact('closed', next));
+  } else {
+    state.incidents.set(next.id, next);
+  }
+  state.ports.world.store.putIncident(next, state.ports.epoch).catch((error: unknown) => {
+    state.ports.world.log.error('incident not written', {
+      incident: next.id, error: messageOf(error),
+    });
+  });
+}
+
+export function applyIncidentChange(state: LoopState, change: IncidentChange): void {
+  const { incident } = change;
+  switch (change.what) {
+    case 'opened':
+      state.recorder.tell(incidentFact('opened', incident));
+      putIncident(state, incident);
+      return;
+    case 'healed-by-itself':
+      putIncident(state, incident);
+      return;
+    case 'updated': {
+      const before = state.incidents.get(incident.id);
+      if (before === undefined) return;
+      if (before.findings === incident.findings) {
+        // Seen again, nothing new: kept here, not written.
+        state.incidents.set(incident.id, incident);
+        return;
+      }
+      if (before.title !== incident.title) state.recorder.tell(incidentFact('updated', incident));
+      putIncident(state, incident);
+    }
+  }
+}
+
+/** "Nothing was done because …" is written once for each new reason (P12). */
+export function applyRefusal(state: LoopState, incident: Incident, refusal: Refusal): void {
+  const last = state.refusals.get(incident.id);
+  state.refusals.set(incident.id, refusal);
+  const news = last === undefined || last.reason !== refusal.reason
+    || last.escalate !== refusal.escalate;
+  if (!news) return;
+  state.recorder.tell(refusalFact(incident, refusal));
+  const { reason, detail } = refusal;
+  if (refusal.escalate && incident.state.kind !== 'escalated') {
+    const sinceMs = state.ports.world.clock.monotonicMs();
+    putIncident(state, { ...incident, state: { kind: 'escalated', reason, detail, sinceMs } });
+  } else if (incident.state.kind === 'open') {
+    putIncident(state, { ...incident, state: { kind: 'waiting', reason, detail } });
+  }
+}

@@ -1,0 +1,287 @@
+// From plan to verdict: how are runs begun, followed to their end, gone on with after a restart,
+// and what does their end mean for the incident that they were for?
+//
+//   LR1. A plan counts as at work from the moment it is decided, before anything is written.
+//   LR2. A run that was open when the controller died is finished by the next one, under the same
+//        receipt index; its steps look before they act.
+//   LR3. What did not help counts as an attempt, whatever its outcome is called (P4).
+import { planId, target } from '../model/ids.ts';
+import type { ReplicaId, ServiceName } from '../model/ids.ts';
+import { mintReceipt } from '../model/receipt.ts';
+import type { Incident } from '../model/incident.ts';
+import type { Plan, PlannedStep, Step } from '../model/plan.ts';
+import type { Outcome, Run, Verdict } from '../model/run.ts';
+import { messageOf } from '../model/errors.ts';
+import { assess, measure } from './verify/assess.ts';
+import type { Assessment, Indicators } from './verify/assess.ts';
+import { verdictFact } from './record/record.ts';
+import { isFenced } from './act/executor.ts';
+import { highestOrdinal } from './decide/steps.ts';
+import { putIncident } from './incidents.ts';
+import type { LoopState } from './state.ts';
+
+/** Starts the run of a plan; answers when it has ended. */
+export async function launch(state: LoopState, plan: Plan): Promise<Outcome | undefined> {
+  const before = follow(state, plan);
+  try {
+    const begun = await state.executor.begin(plan);
+    if (begun.kind === 'busy') return undefined;
+    told(state, begun.run, `run.begun`, plan.summary);
+    const outcome = await state.executor.finish(begun.run, begun.receipt);
+    conclude(state, plan, outcome, before);
+    return outcome;
+  } catch (error) {
+    giveUp(state, plan, error);
+    return undefined;
+  } finally {
+    state.live.delete(plan.id);
+    state.inbox.nudge();
+  }
+}
+
+/** LR2: under its own intent, which is in the ledger since before the crash. */
+export async function resume(state: LoopState, run: Run): Promise<void> {
+  const before = follow(state, run.plan);
+  try {
+    const { world } = state.ports;
+    let index = run.intentIndex;
+    let receipt;
+    const open = world.ledger.openIntents().find((i) => isIntentOf(i.detail, run));
+    if (open === undefined) {
+      const intent = await state.recorder.intend(run);
+      index = intent.index;
+      receipt = intent.receipt;
+    } else {
+      index = open.index;
+      receipt = mintResumed(run, open.index);
+    }
+    const resumed: Run = { ...run, intentIndex: index };
+    told(state, resumed, 'run.resumed', `goes on after a restart: ${run.plan.summary}`);
+    const outcome = await state.executor.finish(resumed, receipt);
+    conclude(state, run.plan, outcome, before);
+  } catch (error) {
+    giveUp(state, run.plan, error);
+  } finally {
+    state.live.delete(run.plan.id);
+    state.inbox.nudge();
+  }
+}
+
+const mintResumed = (run: Run, index: number): ReturnType<typeof mintReceipt> =>
+  mintReceipt(run.plan.id, run.planDigest, index, '');
+
+export function isIntentOf(detail: unknown, run: Pick<Run, 'id'>): boolean {
+  return typeof detail === 'object' && detail !== null && 'run' in detail
+    && detail.run === run.id;
+}
+
+function follow(state: LoopState, plan: Plan): Indicators {
+  const brings = plan.steps.flatMap(({ step }) => bringsOf(step));
+  state.live.set(plan.id, {
+    plan, run: '' as Run['id'], target: plan.target, service: plan.service,
+    disrupts: plan.disrupts, playbook: plan.playbook, brings,
+    incident: plan.origin.kind === 'heal' ? plan.origin.incident : undefined,
+  });
+  for (const name of state.ports.manifest().services.keys()) {
+    const ordinal = highestOrdinal(plan.steps, name);
+    if (ordinal > 0) state.book.reserve(name, ordinal);
+  }
+  const nowMs = state.ports.world.clock.monotonicMs();
+  if (plan.disrupts > 0 && plan.service !== undefined) {
+    state.disruptions = [
+      ...state.disruptions.filter((d) => d.atMs > nowMs - 3_600_000),
+      { service: plan.service, atMs: nowMs },
+    ];
+  }
+  return measure(state.canvas, nowMs);
+}
+
+function bringsOf(step: Step): readonly ReplicaId[] {
+  if (step.kind === 'start') return [step.replica];
+  if (step.kind === 'route') {
+    return step.weights.filter((w) => w.weight > 0).map((w) => w.replica);
+  }
+  return [];
+}
+function told(state: LoopState, run: Run, kind: string, text: string): void {
+  state.recorder.tell({
+    entry: undefined, kind, text, run: run.id,
+    ...(run.incident === undefined ? {} : { incident: run.incident }),
+    ...(run.plan.service === undefined ? {} : { service: run.plan.service }),
+    data: { plan: run.plan.id, playbook: run.plan.playbook, target: run.plan.target },
+  });
+}
+
+/** A run that could not be driven here: fenced, stopped, or the ledger refused its intent. */
+function giveUp(state: LoopState, plan: Plan, error: unknown): void {
+  if (state.stop.signal.aborted) return;
+  if (isFenced(error)) {
+    state.fatal = error;
+    state.stop.abort();
+    return;
+  }
+  state.ports.world.log.error('a run could not be driven', {
+    plan: plan.id, error: messageOf(error),
+  });
+  const incident = incidentOf(state, plan);
+  if (incident !== undefined) attempted(state, incident, plan, 'failed', { kind: 'open' });
+}
+
+function incidentOf(state: LoopState, plan: Plan): Incident | undefined {
+  return plan.origin.kind === 'heal' ? state.incidents.get(plan.origin.incident) : undefined;
+}
+
+function conclude(
+  state: LoopState, plan: Plan, outcome: Outcome, before: Indicators,
+): void {
+  const text = outcome.kind === 'done' ? `done: ${plan.summary}`
+    : `${outcome.kind}: ${outcome.reason}`;
+  told(state, outcome.run, `run.${outcome.kind}`, text);
+  const incident = incidentOf(state, plan);
+  if (incident === undefined) {
+    concludeChange(state, plan, outcome);
+    return;
+  }
+  switch (outcome.kind) {
+    case 'done':
+      beginTrial(state, incident, plan, outcome.run, before);
+      return;
+    case 'undone':
+      attempted(state, incident, plan, 'failed', { kind: 'open' });
+      return;
+    case 'stuck':
+      attempted(state, incident, plan, 'failed', escalated(state, outcome.reason));
+      return;
+    case 'refused': {
+      const reason = outcome.reason === 'denied' ? 'approval-denied' : 'approval-expired';
+      attempted(state, incident, plan, 'failed', {
+        kind: 'escalated', reason, detail: `approval ${outcome.reason}`,
+        sinceMs: state.ports.world.clock.monotonicMs(),
+      });
+    }
+  }
+}
+
+function escalated(state: LoopState, detail: string): Incident['state'] {
+  const sinceMs = state.ports.world.clock.monotonicMs();
+  return { kind: 'escalated', reason: 'ineffective-too-often', detail, sinceMs };
+}
+
+function attempted(
+  state: LoopState, incident: Incident, plan: Plan,
+  verdict: Incident['attempts'][0]['verdict'], next: Incident['state'],
+): void {
+  const endedAtMs = state.ports.world.clock.monotonicMs();
+  const attempt = { plan: plan.id, playbook: plan.playbook, endedAtMs, verdict };
+  // Bounded: an incident that lasts for days keeps its last attempts.
+  const attempts = [...incident.attempts, attempt].slice(-50);
+  putIncident(state, { ...incident, attempts, state: next, seenAtMs: endedAtMs });
+}
+
+/** Starts that fail count against the service; a rollout that failed condemns its release. */
+function concludeChange(state: LoopState, plan: Plan, outcome: Outcome): void {
+  const { service } = plan;
+  if (service === undefined) return;
+  if (plan.playbook === 'converge') {
+    const view = state.canvas.services.get(service);
+    if (view === undefined) return;
+    const atMs = state.ports.world.clock.monotonicMs();
+    const troubles = outcome.kind === 'done'
+      ? { count: 0, atMs, detail: '' }
+      : { count: view.troubles.count + 1, atMs, detail: outcome.reason };
+    state.canvas.services.set(service, { ...view, troubles });
+    return;
+  }
+  if (plan.playbook === 'rollout' && outcome.kind === 'undone') {
+    condemn(state, plan, service, outcome.reason);
+  }
+}
+
+const OWN_FAULT = /^(?:watch|await-ready):/u;
+
+function condemn(state: LoopState, plan: Plan, service: ServiceName, reason: string): void {
+  if (!OWN_FAULT.test(reason)) return;
+  const first = plan.steps.find(({ step }) => step.kind === 'start')?.step;
+  const release = first?.kind === 'start'
+    ? state.book.fleet().releases.get(first.release) : undefined;
+  if (release === undefined) return;
+  const atMs = state.ports.world.clock.nowMs();
+  const change = { releases: [{ ...release, verdict: { kind: 'bad', atMs, reason } as const }] };
+  state.book.change(change).catch((error: unknown) => {
+    state.ports.world.log.error('release could not be marked', { error: messageOf(error) });
+  });
+  state.recorder.tell({
+    entry: undefined, kind: 'release.bad', service,
+    text: `${service}: ${release.id} was rolled back by itself: ${reason}`, data: { reason },
+  });
+}
+
+function beginTrial(
+  state: LoopState, incident: Incident, plan: Plan, run: Run, before: Indicators,
+): void {
+  const nowMs = state.ports.world.clock.monotonicMs();
+  const [best] = incident.diagnosis.hypotheses;
+  const tenant = best.subject.kind === 'tenant-route' ? best.subject.tenant : undefined;
+  const service = 'service' in best.subject ? best.subject.service : plan.service;
+  state.trials.set(incident.id, {
+    run, plan,
+    trial: {
+      verification: plan.verification, actedAtMs: nowMs, goneSinceMs: undefined, before,
+      own: { service, tenant },
+    },
+  });
+  const next: Incident = {
+    ...incident, state: { kind: 'verifying', plan: plan.id, sinceMs: nowMs },
+  };
+  putIncident(state, next);
+}
+
+/** Looks at every act that is being verified; called once a look, after detection. */
+export function verify(state: LoopState): void {
+  const nowMs = state.ports.world.clock.monotonicMs();
+  for (const [id, pending] of state.trials) {
+    const incident = state.incidents.get(id);
+    if (incident === undefined) {
+      state.trials.delete(id);
+      continue;
+    }
+    const answer = assess(pending.trial, state.findings, state.canvas, nowMs);
+    if (answer.kind === 'pending') {
+      state.trials.set(id, { ...pending, trial: answer.trial });
+      continue;
+    }
+    state.trials.delete(id);
+    judged(state, incident, pending.plan, pending.run, answer, nowMs);
+  }
+}
+
+function judged(
+  state: LoopState, incident: Incident, plan: Plan, run: Run,
+  answer: Exclude<Assessment, { kind: 'pending' }>, nowMs: number,
+): void {
+  const verdict: Verdict = {
+    run: run.id, kind: answer.kind, reasons: answer.reasons, tookMs: nowMs - incident.openedAtMs,
+  };
+  state.recorder.tell(verdictFact(incident, verdict));
+  if (answer.kind === 'healed') {
+    attempted(state, incident, plan, 'healed', { kind: 'healed', atMs: nowMs, by: plan.id });
+    return;
+  }
+  attempted(state, incident, plan, answer.kind, { kind: 'open' });
+  if (answer.kind === 'harmful') undoHarm(state, incident, plan);
+}
+
+/** P4: what made things worse is taken back, as a plan of its own with its own record. */
+function undoHarm(state: LoopState, incident: Incident, plan: Plan): void {
+  const undo = [...plan.steps].reverse().flatMap(({ undo: steps }) =>
+    steps.map((step): PlannedStep => ({ step, undo: [] })));
+  const [first, ...rest] = undo;
+  if (first === undefined) return;
+  void launch(state, {
+    ...plan, id: planId(`${plan.id}.undo`), playbook: `undo-${plan.playbook}`,
+    target: target('undo', plan.id), summary: `take back: ${plan.summary}`,
+    steps: [first, ...rest],
+    origin: { kind: 'operator', actor: `kintsugi (harmful verdict of ${incident.id})` },
+    approval: { kind: 'none' },
+  });
+}

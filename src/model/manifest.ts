@@ -1,0 +1,191 @@
+// What has the user asked for? The manifest after parsing, checking and filling in of defaults:
+// units are plain numbers (ms, bytes, ratios), references to secrets are still references.
+import type { CheckId, DependencyName, ServiceName, TenantId } from "./ids.ts";
+
+export interface Manifest {
+  readonly name: string;
+  /** Folder of the manifest file, absolute: relative paths and commands start there. */
+  readonly baseDir: string;
+  readonly gateway: GatewaySettings;
+  readonly control: { readonly host: string; readonly port: number };
+  readonly secrets: ReadonlyMap<string, SecretSource>;
+  readonly services: ReadonlyMap<ServiceName, ServiceSpec>;
+  readonly dependencies: ReadonlyMap<DependencyName, DependencySpec>;
+  readonly tenants: ReadonlyMap<TenantId, TenantSpec>;
+  readonly healing: HealingSpec;
+  readonly compliance: ComplianceSpec;
+}
+
+export interface GatewaySettings {
+  readonly host: string;
+  readonly port: number;
+  /** 1–64 processes on one port. */
+  readonly workers: number;
+  readonly jwt: readonly JwtIssuer[];
+  /** Retries of safe requests, as a share of all requests: 0–1, default 0.2. */
+  readonly retryBudget: number;
+}
+
+export interface JwtIssuer {
+  readonly issuer: string;
+  readonly audience: string;
+  /** Path of a JWKS file or an https/http-loopback URL. */
+  readonly jwks: string;
+  /** Claim that names the tenant, default `tenant`. */
+  readonly tenantClaim: string;
+}
+
+export type SecretSource =
+  | { readonly kind: "generate"; readonly bytes: number }
+  | { readonly kind: "file"; readonly path: string }
+  | { readonly kind: "env"; readonly name: string };
+
+export type ServiceKind = "stateless" | "stateful";
+
+export interface ServiceSpec {
+  readonly name: ServiceName;
+  readonly kind: ServiceKind;
+  /** Program and arguments; `${port}` is the replica's port. Never holds a secret. */
+  readonly command: readonly string[];
+  /** Working folder below the release folder, default its root. */
+  readonly cwd: string;
+  /** The folder that is copied to make a release; default `.` (the manifest's folder). */
+  readonly source: string;
+  /** Values may hold `${secret:…}`, `${port:service}`, `${env:NAME:-default}`, `${state}`. */
+  readonly env: ReadonlyMap<string, string>;
+  /** Left out altogether when this variable is set in the environment of `up`. */
+  readonly unlessEnv: string | undefined;
+  /** Fixed port, or 0 for one that Kintsugi picks. */
+  readonly port: number;
+  readonly replicas: { readonly min: number; readonly max: number; readonly spares: number };
+  readonly readiness: ProbeSpec;
+  readonly liveness: ProbeSpec;
+  readonly startupMs: number;
+  readonly drainMs: number;
+  readonly termMs: number;
+  readonly resources: ResourceSpec;
+  readonly dependsOn: readonly DependencyName[];
+  readonly regions: readonly string[];
+  readonly routes: readonly RouteSpec[];
+  readonly slo: SloSpec;
+  readonly rollout: RolloutSpec;
+}
+
+export interface ProbeSpec {
+  readonly kind: "http" | "tcp";
+  /** Path for `http`; ignored for `tcp`. */
+  readonly path: string;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Consecutive failures until the probe counts as failed, 1–20. */
+  readonly failures: number;
+}
+
+export interface ResourceSpec {
+  /** Bytes of resident memory, undefined for no limit. */
+  readonly memoryBytes: number | undefined;
+  /** Cores, 0.05–64, undefined for no limit. */
+  readonly cpuCores: number | undefined;
+  /** Bytes of log kept for a replica, all rotated files together. */
+  readonly logBytes: number;
+}
+
+export interface RouteSpec {
+  readonly prefix: string;
+  readonly timeoutMs: number;
+  /** May the request be repeated on another replica when it is idempotent? */
+  readonly retry: boolean;
+}
+
+export interface SloSpec {
+  /** Share of good answers, 0–1, for example 0.999. */
+  readonly availability: number;
+  readonly latencyMs: number;
+  readonly latencyTarget: number;
+}
+
+export interface RolloutSpec {
+  /** Weight of the first new replica, 1–50 (% of one full replica's share of the service). */
+  readonly canaryPercent: number;
+  /** How long the canary, and then the whole release, is watched. */
+  readonly bakeMs: number;
+  /** Requests that the canary must have answered before it can be judged good, 0 = none. */
+  readonly minRequests: number;
+}
+
+export interface DependencySpec {
+  readonly name: DependencyName;
+  readonly kind: "postgres" | "tcp";
+  /** The supervised service that provides it, when there is one. */
+  readonly service: ServiceName | undefined;
+  /** URL with references, as the application's role. */
+  readonly url: string;
+  /** URL with references, as the owner: only for healing controls. */
+  readonly adminUrl: string | undefined;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly failures: number;
+}
+
+export type TenantStatus = "active" | "suspended";
+
+export interface TenantSpec {
+  readonly id: TenantId;
+  readonly plan: string;
+  readonly region: string;
+  readonly status: TenantStatus;
+  readonly frameworks: readonly string[];
+  readonly quotas: {
+    readonly ratePerSecond: number;
+    readonly burst: number;
+    readonly concurrency: number;
+    readonly bodyBytes: number;
+  };
+  readonly isolation: "pool" | "silo";
+}
+
+export interface HealingSpec {
+  readonly mode: "automatic" | "suggest" | "off";
+  readonly budget: {
+    /** Replicas of one service that may be out at once, by anybody's doing; at least 1 stays. */
+    readonly maxUnavailable: number;
+    /** Disruptive runs at one time over all services. */
+    readonly maxConcurrent: number;
+    /** Disruptive runs of one service in a sliding hour. */
+    readonly maxPerHour: number;
+  };
+  readonly freezeWindows: readonly FreezeWindow[];
+  /** How each playbook may run; a playbook that is not named runs as its default says. */
+  readonly playbooks: ReadonlyMap<string, PlaybookChoice>;
+  readonly approvalDeadlineMs: number;
+  /** Attempts of the same kind on the same fault until a person is asked. */
+  readonly ineffectiveMax: number;
+}
+
+export interface FreezeWindow {
+  readonly reason: string;
+  /** Wall times, ISO 8601 with offset. */
+  readonly from: string;
+  readonly to: string;
+}
+
+export type PlaybookChoice = "automatic" | "ask" | "off";
+
+export interface ComplianceSpec {
+  readonly frameworks: readonly string[];
+  readonly checks: readonly CheckSpec[];
+}
+
+export interface CheckSpec {
+  readonly id: CheckId;
+  readonly kind: "rls-enforced";
+  readonly dependency: DependencyName;
+  readonly schema: string;
+  /** Empty: every table that has the tenant column. */
+  readonly tables: readonly string[];
+  readonly tenantColumn: string;
+  readonly setting: string;
+  readonly intervalMs: number;
+  readonly heal: PlaybookChoice;
+  readonly frameworks: readonly string[];
+}

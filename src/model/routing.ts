@@ -1,0 +1,105 @@
+// What does a gateway need to know? Everything in one value, pushed whole and applied atomically;
+// and what it says back. This is the whole seam between control plane and data plane: newline-
+// delimited JSON frames on a unix socket, gateway → controller `hello` first.
+import type { ReleaseId, ReplicaId, ServiceName, TenantId } from "./ids.ts";
+import type { GatewayEvent, TrafficCell } from "./signal.ts";
+import type { QuarantineRule } from "./plan.ts";
+
+export interface RoutingTable {
+  /** Format of this value. */
+  readonly v: 1;
+  /** Grows with every change; a gateway never goes back. */
+  readonly version: number;
+  readonly services: readonly ServiceRoute[];
+  readonly tenants: readonly TenantRoute[];
+  readonly quarantines: readonly QuarantineRule[];
+  readonly jwt: readonly JwtRule[];
+  /** 0–1: retries as a share of requests. */
+  readonly retryBudget: number;
+}
+
+export interface ServiceRoute {
+  readonly name: ServiceName;
+  readonly prefixes: readonly PrefixRoute[];
+  readonly replicas: readonly ReplicaRoute[];
+  /** For the gateway's own look at a replica that it suspects. */
+  readonly healthPath: string | undefined;
+  /** Base64url HMAC key for the identity assertion to this service. */
+  readonly assertionKey: string;
+  /** Replicas that must keep receiving traffic whatever they look like, ≥ 1. */
+  readonly minRouted: number;
+  /** Is a replica slower than this (ms), and far slower than its siblings, an outlier? */
+  readonly slowMs: number;
+}
+
+export interface PrefixRoute {
+  readonly prefix: string;
+  readonly timeoutMs: number;
+  readonly retry: boolean;
+}
+
+export interface ReplicaRoute {
+  readonly id: ReplicaId;
+  readonly release: ReleaseId;
+  readonly host: string;
+  readonly port: number;
+  /** 1–100 relative share, or 0: finish what is inside, send nothing new. */
+  readonly weight: number;
+  readonly region: string;
+}
+
+export interface TenantRoute {
+  readonly id: TenantId;
+  readonly region: string;
+  readonly status: "active" | "suspended";
+  readonly ratePerSecond: number;
+  readonly burst: number;
+  readonly concurrency: number;
+  readonly bodyBytes: number;
+  readonly keys: readonly KeyRule[];
+}
+
+/** An API key as the gateway knows it: never the secret itself. */
+export interface KeyRule {
+  readonly id: string;
+  /** Base64url HMAC-SHA-256(pepper, secret part). */
+  readonly mac: string;
+  readonly expiresAtMs: number | undefined;
+}
+
+export interface JwtRule {
+  readonly issuer: string;
+  readonly audience: string;
+  readonly tenantClaim: string;
+  /** JWKS document, fetched by the controller. */
+  readonly jwks: { readonly keys: readonly Readonly<Record<string, unknown>>[] };
+}
+
+/** Controller → gateway. */
+export type ToGateway =
+  | { readonly kind: "table"; readonly table: RoutingTable; readonly pepper: string }
+  /** Forget what was held against this replica (its dependency came back, it is new). */
+  | { readonly kind: "forgive"; readonly replicas: readonly ReplicaId[] }
+  | { readonly kind: "bye" };
+
+/** Gateway → controller. */
+export type FromGateway =
+  | {
+      readonly kind: "hello";
+      readonly worker: string;
+      readonly pid: number;
+      readonly version: number;
+    }
+  | { readonly kind: "applied"; readonly version: number }
+  | {
+      readonly kind: "flush";
+      readonly cells: readonly TrafficCell[];
+      readonly inFlight: readonly InFlight[];
+    }
+  | { readonly kind: "event"; readonly event: GatewayEvent };
+
+export interface InFlight {
+  readonly replica: ReplicaId;
+  readonly count: number;
+  readonly oldestMs: number;
+}
