@@ -1,0 +1,170 @@
+// How does a log outlive this program? The static tlog-tiles tree: `checkpoint`, `tile/<L>/<N>` and
+// `tile/entries/<N>`, which third-party clients read from any web server or folder.
+// T2. The checkpoint is written last, so that a reader never sees one without its tiles.
+
+import type { Checkpoint } from './api.ts';
+import { fromUtf8, toBase64, utf8 } from './bytes.ts';
+import { LedgerError } from './errors.ts';
+import { replaceFile } from './files.ts';
+import type { Files } from './files.ts';
+import { nodeFiles } from './node-files.ts';
+import { CHAIN_START, listSegments, loadSegment, scanSegment } from './scan.ts';
+import { HashTree, hashLeaf } from './tree.ts';
+import { nodeHash } from './merkle.ts';
+import { verifyCheckpoint } from './verify.ts';
+
+const WIDTH = 256;
+
+export interface ExportOptions {
+  readonly files?: Files;
+  /** The checkpoint to export at; default: that of the last record. */
+  readonly upTo?: { readonly size: number; readonly text: string };
+  readonly allowUnsigned?: boolean;
+}
+
+/** Exports a ledger folder, open or not, into an empty or missing folder `out`. */
+export async function exportStatic(
+  dir: string,
+  out: string,
+  vkey: string,
+  options: ExportOptions = {},
+): Promise<Checkpoint> {
+  const files = options.files ?? nodeFiles();
+  await files.mkdir(out);
+  if ((await files.list(out)).length > 0) {
+    throw new LedgerError('KIN_LEDGER_OPTION_INVALID', `${out} is not empty`);
+  }
+  const writer = new TileWriter(files, out);
+  const limit = options.upTo?.size ?? Infinity;
+  let text = options.upTo?.text ?? '';
+  let chain = CHAIN_START;
+  const segments = await listSegments(files, `${dir}/seg`);
+  for (const [at, { file }] of segments.entries()) {
+    // Behind the start of the next segment stands what a failed sync left in doubt.
+    const next = segments[at + 1]?.first ?? Infinity;
+    const bytes = await loadSegment(files, `${dir}/seg/${file}`);
+    const step = scanSegment(bytes, chain, Math.min(limit, next), (record) => {
+      for (const entry of record.entries) writer.add(entry);
+      if (options.upTo === undefined) text = fromUtf8(record.trailer) ?? '';
+    });
+    chain = step.chain;
+    const isComplete = chain.index === next || chain.index >= limit;
+    if (!isComplete && (next !== Infinity || step.end.kind === 'damaged')) {
+      const place = { file, offset: step.end.offset, index: chain.index };
+      throw new LedgerError('KIN_LEDGER_CORRUPT', `${file} is damaged at byte ${place.offset}`, {
+        place,
+      });
+    }
+    await writer.flush(false);
+  }
+  await writer.flush(true);
+  const verdict = verifyCheckpoint(text, vkey);
+  const root = toBase64(writer.root());
+  const matches =
+    verdict.kind === 'valid' &&
+    verdict.head.root === root &&
+    Number(verdict.head.size) === writer.size;
+  if (!matches) {
+    throw new LedgerError('KIN_LEDGER_CORRUPT', `${dir}: the entries do not give the signed root`);
+  }
+  await replaceFile(files, out, 'checkpoint', utf8(text));
+  return { origin: verdict.head.origin, size: writer.size, root, text };
+}
+
+/** Collects one bundle and one tile per level; full ones are written as they fill up. */
+class TileWriter {
+  readonly #files: Files;
+  readonly #out: string;
+  readonly #tree = new HashTree(() => Promise.reject(new Error('not needed')));
+  readonly #levels: Uint8Array[][] = [];
+  readonly #counts: number[] = [];
+  #bundle: Uint8Array[] = [];
+  #bundles = 0;
+  readonly #ready: { readonly path: string; readonly bytes: Uint8Array }[] = [];
+
+  constructor(files: Files, out: string) {
+    this.#files = files;
+    this.#out = out;
+  }
+
+  get size(): number {
+    return this.#tree.size;
+  }
+
+  root(): Uint8Array {
+    return this.#tree.root();
+  }
+
+  add(entry: Uint8Array): void {
+    const length = Uint8Array.of(entry.length >> 8, entry.length & 0xff);
+    this.#bundle.push(length, Uint8Array.from(entry));
+    const leaf = hashLeaf(entry);
+    this.#tree.append(leaf);
+    this.#put(0, leaf);
+    if (this.#bundle.length === 2 * WIDTH) {
+      this.#queue(`tile/entries/${tilePath(this.#bundles)}`, this.#bundle);
+      this.#bundles += 1;
+      this.#bundle = [];
+    }
+  }
+
+  /** Writes what is complete; with `partial` also the ragged ends. */
+  async flush(partial: boolean): Promise<void> {
+    if (partial) this.#queuePartial();
+    for (const { path, bytes } of this.#ready) {
+      const split = path.lastIndexOf('/');
+      const folder = `${this.#out}/${path.slice(0, split)}`;
+      await this.#files.mkdir(folder);
+      const file = await this.#files.open(`${folder}/${path.slice(split + 1)}`, 'create');
+      await file.write(bytes, 0);
+      await file.close();
+    }
+    this.#ready.length = 0;
+  }
+
+  #put(level: number, hash: Uint8Array): void {
+    const tile = (this.#levels[level] ??= []);
+    tile.push(hash);
+    if (tile.length < WIDTH) return;
+    const number = this.#counts[level] ?? 0;
+    this.#queue(`tile/${level}/${tilePath(number)}`, tile);
+    this.#counts[level] = number + 1;
+    this.#levels[level] = [];
+    this.#put(level + 1, fold(tile));
+  }
+
+  #queuePartial(): void {
+    const width = this.#bundle.length / 2;
+    if (width > 0) {
+      this.#queue(`tile/entries/${tilePath(this.#bundles)}.p/${width}`, this.#bundle);
+    }
+    for (const [level, tile] of this.#levels.entries()) {
+      if (tile.length === 0) continue;
+      this.#queue(`tile/${level}/${tilePath(this.#counts[level] ?? 0)}.p/${tile.length}`, tile);
+    }
+  }
+
+  #queue(path: string, parts: readonly Uint8Array[]): void {
+    this.#ready.push({ path, bytes: Buffer.concat(parts) });
+  }
+}
+
+function fold(hashes: readonly Uint8Array[]): Uint8Array {
+  let level = hashes;
+  while (level.length > 1) {
+    const above: Uint8Array[] = [];
+    for (let at = 0; at + 1 < level.length; at += 2) {
+      above.push(nodeHash(level[at] ?? new Uint8Array(0), level[at + 1] ?? new Uint8Array(0)));
+    }
+    level = above;
+  }
+  return level[0] ?? new Uint8Array(0);
+}
+
+/** 1234067 becomes `x001/x234/067`. */
+export function tilePath(number: number): string {
+  const digits = String(number);
+  const padded = digits.padStart(Math.ceil(digits.length / 3) * 3, '0');
+  const groups = padded.match(/\d{3}/g) ?? [];
+  return groups.map((group, at) => (at < groups.length - 1 ? `x${group}` : group)).join('/');
+}

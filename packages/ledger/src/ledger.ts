@@ -1,0 +1,374 @@
+// How do intents, outcomes and plain entries become log entries, and how are they read and proved?
+// L1. No receipt exists before its intent is durable and in the signed tree.
+// L2. An intent whose caller was sent away (deadline) is closed by the ledger as failed once it
+//     turns out to be durable: nobody holds a receipt for it, so nobody acted.
+// L3. A queued entry that is lost is counted, and the count is written as `ledger.gap`.
+
+import type {
+  AppendOptions,
+  Appended,
+  AppendedDurably,
+  Checkpoint,
+  Intent,
+  IntentInput,
+  Ledger,
+  LedgerReceipt,
+  LedgerState,
+  LedgerStats,
+  OpenIntent,
+  OutcomeInput,
+  RecoveryReport,
+  StoredEntry,
+} from './api.ts';
+import { toBase64, utf8 } from './bytes.ts';
+import type { Committed, Committer, Priority } from './commit.ts';
+import { checkPlainKind, checkRawEntry, decodeEntry, encodeEntry } from './entry.ts';
+import type { IntentEntry } from './entry.ts';
+import { LedgerError, errorText } from './errors.ts';
+import { exportStatic } from './export.ts';
+import { replaceFile } from './files.ts';
+import type { Files, FolderLock, LedgerClock } from './files.ts';
+import type { History } from './history.ts';
+import type { IntentBook } from './intents.ts';
+import { canonicalJson } from './json.ts';
+import type { JsonValue } from './json.ts';
+import { formatProof } from './proof.ts';
+import { makeReceipt } from './receipt.ts';
+import type { HashTree } from './tree.ts';
+import type { Wal } from './wal.ts';
+
+const PAGE_ENTRIES_MAX = 1000;
+const CLOSE_DEADLINE_MS = 10_000;
+
+export interface LedgerParts {
+  readonly dir: string;
+  readonly origin: string;
+  readonly vkey: string;
+  readonly files: Files;
+  readonly clock: LedgerClock;
+  readonly lock: FolderLock;
+  readonly wal: Wal;
+  readonly tree: HashTree;
+  readonly history: History;
+  readonly intents: IntentBook;
+  readonly committer: Committer;
+  readonly appendDeadlineMs: number;
+  readonly publishEveryMs: number;
+  readonly allowUnsigned: boolean;
+  readonly recovery: RecoveryReport;
+}
+
+export class LocalLedger implements Ledger {
+  readonly #parts: LedgerParts;
+  #lost = 0;
+  #gapPending = false;
+  #fullSince: string | undefined;
+  #publishedAtMs: number;
+  #publishing: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: LedgerParts) {
+    this.#parts = parts;
+    this.#publishedAtMs = parts.clock.monotonicMs();
+  }
+
+  get origin(): string {
+    return this.#parts.origin;
+  }
+
+  get vkey(): string {
+    return this.#parts.vkey;
+  }
+
+  get size(): number {
+    return this.#parts.committer.size;
+  }
+
+  append(
+    entry: Uint8Array,
+    options?: AppendOptions & { wait?: 'durable' },
+  ): Promise<AppendedDurably>;
+  append(entry: Uint8Array, options: AppendOptions): Promise<Appended>;
+  async append(entry: Uint8Array, options: AppendOptions = {}): Promise<Appended> {
+    checkRawEntry(entry);
+    // The caller may reuse its buffer while the entry still waits for the disk.
+    return this.#add(Uint8Array.from(entry), options);
+  }
+
+  record(
+    kind: string,
+    detail: unknown,
+    options?: AppendOptions & { wait?: 'durable' },
+  ): Promise<AppendedDurably>;
+  record(kind: string, detail: unknown, options: AppendOptions): Promise<Appended>;
+  async record(kind: string, detail: unknown, options: AppendOptions = {}): Promise<Appended> {
+    checkPlainKind(kind);
+    return this.#add(encodeEntry({ v: 1, kind, at: this.#now(), detail: detail ?? null }), options);
+  }
+
+  async intent(input: IntentInput): Promise<Intent> {
+    const entry = this.#intentEntry(input);
+    const bytes = encodeEntry(entry);
+    const { index, checkpoint } = await this.#parts.committer.submit({
+      bytes,
+      priority: 'ordinary',
+      deadlineMs: input.appendDeadlineMs ?? this.#parts.appendDeadlineMs,
+      onLate: (late) => this.#closeLate(late, entry),
+    });
+    this.#parts.intents.opened(index, entry);
+    return {
+      index,
+      receipt: this.#receipt(index, bytes, checkpoint),
+      outcome: (outcome) => this.closeIntent(index, outcome),
+    };
+  }
+
+  openIntents(): readonly OpenIntent[] {
+    return this.#parts.intents.list();
+  }
+
+  async closeIntent(index: number, { result, detail }: OutcomeInput): Promise<AppendedDurably> {
+    const { intents } = this.#parts;
+    const entry = { v: 1, kind: 'outcome', at: this.#now(), intent: index, result, detail };
+    const bytes = encodeEntry({ ...entry, detail: detail ?? null });
+    intents.claim(index, this.size);
+    try {
+      const committed = await this.#commit(bytes, 'reserved', this.#parts.appendDeadlineMs, () =>
+        intents.closed(index),
+      );
+      intents.closed(index);
+      return durable(committed);
+    } catch (cause) {
+      // With an unknown fate the claim stays: a second outcome could contradict the first.
+      const unknown = cause instanceof LedgerError && cause.inLog === 'unknown';
+      if (!unknown) intents.unclaim(index);
+      throw cause;
+    }
+  }
+
+  async receipt(index: number): Promise<LedgerReceipt> {
+    this.#checkIndex(index);
+    const checkpoint = this.checkpoint();
+    return this.#receipt(index, await this.#parts.history.entry(index), checkpoint);
+  }
+
+  checkpoint(): Checkpoint {
+    return this.#parts.committer.checkpoint;
+  }
+
+  async prove(index: number): Promise<string> {
+    this.#checkIndex(index);
+    const { size, text } = this.checkpoint();
+    const hashes = await this.#parts.tree.inclusion(index, size);
+    return formatProof({ index: BigInt(index), hashes, checkpoint: text });
+  }
+
+  async consistency(before: number, after: number = this.size): Promise<readonly string[]> {
+    this.#checkIndex(before - 1);
+    this.#checkIndex(after - 1);
+    if (before > after) throw new LedgerError('KIN_LEDGER_RANGE', `${before} is after ${after}`);
+    return (await this.#parts.tree.consistency(before, after)).map(toBase64);
+  }
+
+  async rootAt(size: number): Promise<string> {
+    if (size !== 0) this.#checkIndex(size - 1);
+    return toBase64(await this.#parts.tree.rootAt(size));
+  }
+
+  async read(index: number): Promise<StoredEntry> {
+    this.#checkIndex(index);
+    const bytes = await this.#parts.history.entry(index);
+    return { index, bytes, decoded: decodeEntry(bytes) };
+  }
+
+  async entries({ from, limit }: { from: number; limit: number }): Promise<readonly StoredEntry[]> {
+    if (!Number.isSafeInteger(from) || from < 0 || !Number.isSafeInteger(limit) || limit < 1) {
+      throw new LedgerError('KIN_LEDGER_RANGE', `not a range: from ${from}, limit ${limit}`);
+    }
+    const count = Math.min(limit, PAGE_ENTRIES_MAX, this.size - from);
+    if (count <= 0) return [];
+    const page = await this.#parts.history.range(from, count);
+    return page.map((bytes, at) => ({ index: from + at, bytes, decoded: decodeEntry(bytes) }));
+  }
+
+  publish(): Promise<Checkpoint> {
+    this.#publishedAtMs = this.#parts.clock.monotonicMs();
+    const published = this.#publishing.then(() => this.#publishNow());
+    this.#publishing = published.catch(() => undefined);
+    return published;
+  }
+
+  exportStatic(dir: string): Promise<Checkpoint> {
+    const { files, vkey, allowUnsigned } = this.#parts;
+    const { text, size } = this.checkpoint();
+    return exportStatic(this.#parts.dir, dir, vkey, {
+      files,
+      upTo: { size, text },
+      allowUnsigned,
+    });
+  }
+
+  stats(): LedgerStats {
+    const { committer, intents, recovery } = this.#parts;
+    return {
+      size: this.size,
+      state: this.#state(),
+      openIntents: intents.size,
+      queuedEntries: committer.queuedEntries,
+      groups: committer.groups,
+      lostQueuedEntries: this.#lost,
+      recovery,
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#closeNow();
+    return this.#closing;
+  }
+
+  /** Called after every group: keeps the `checkpoint` file near the log without any timer. */
+  committed(): void {
+    const { clock, publishEveryMs } = this.#parts;
+    if (clock.monotonicMs() - this.#publishedAtMs < publishEveryMs) return;
+    this.publish().catch((cause: unknown) => {
+      // A full disk must not stop appends: the log itself is safe without this file.
+      if (cause instanceof LedgerError && cause.code === 'KIN_LEDGER_SEGMENT_LOST') {
+        this.#parts.committer.fail(cause);
+      }
+    });
+  }
+
+  /** The disk has no room for another segment, or has again: recorded in the reserved space. */
+  spaceChanged(full: boolean): void {
+    this.#fullSince = full ? this.#now() : undefined;
+    void this.#note(full ? 'ledger.full' : 'ledger.space-restored', { size: this.size });
+  }
+
+  /** An entry of the ledger's own. */
+  async #note(kind: string, detail: JsonValue): Promise<void> {
+    const bytes = utf8(canonicalJson({ v: 1, kind, at: this.#now(), detail }));
+    try {
+      await this.#commit(bytes, 'reserved', Infinity);
+    } catch {
+      // The cause is already visible in the state of the ledger and in every refused append.
+    }
+  }
+
+  async #add(bytes: Uint8Array, options: AppendOptions): Promise<Appended> {
+    if (options.wait === 'queued') {
+      this.#commit(bytes, 'ordinary', Infinity).catch(() => this.#countLoss());
+      return { kind: 'queued' };
+    }
+    const deadlineMs = options.deadlineMs ?? this.#parts.appendDeadlineMs;
+    return durable(await this.#commit(bytes, 'ordinary', deadlineMs));
+  }
+
+  /** L3: one entry for however many losses pile up until the disk takes entries again. */
+  #countLoss(): void {
+    this.#lost += 1;
+    if (this.#parts.committer.state().kind !== 'open' || this.#gapPending) return;
+    this.#gapPending = true;
+    const reported = this.#lost;
+    void this.#note('ledger.gap', { lostTotal: reported }).then(() => {
+      this.#gapPending = false;
+    });
+  }
+
+  #commit(
+    bytes: Uint8Array,
+    priority: Priority,
+    deadlineMs: number,
+    onLate?: (index: number) => void,
+  ): Promise<Committed> {
+    const { committer } = this.#parts;
+    return committer.submit({ bytes, priority, deadlineMs, ...(onLate ? { onLate } : {}) });
+  }
+
+  /** L2. */
+  #closeLate(index: number, entry: IntentEntry): void {
+    this.#parts.intents.opened(index, entry);
+    const detail = { reason: 'receipt-not-issued' };
+    this.closeIntent(index, { result: 'failed', detail }).catch(() => {
+      // Stays open and is reconciled like any other intent without an outcome.
+    });
+  }
+
+  #intentEntry(input: IntentInput): IntentEntry {
+    checkPlainKind(input.kind);
+    const now = this.#parts.clock.nowMs();
+    // Parsed back so that what is remembered is what was written, not the caller's live object.
+    const detail: JsonValue = JSON.parse(canonicalJson(input.detail ?? null));
+    const { kind: action, subject, plan, deadlineMs } = input;
+    return {
+      v: 1,
+      kind: 'intent',
+      at: new Date(now).toISOString(),
+      action,
+      subject,
+      detail,
+      ...(plan === undefined ? {} : { plan }),
+      ...(deadlineMs === undefined ? {} : { deadlineAt: new Date(now + deadlineMs).toISOString() }),
+    };
+  }
+
+  #receipt(index: number, entry: Uint8Array, checkpoint: Checkpoint): LedgerReceipt {
+    const hashes = (): Promise<readonly Uint8Array[]> =>
+      this.#parts.tree.inclusion(index, checkpoint.size);
+    return makeReceipt({ index, entry, checkpoint, hashes });
+  }
+
+  async #publishNow(): Promise<Checkpoint> {
+    const { files, dir, wal } = this.#parts;
+    if (!(await wal.isIntact())) {
+      throw new LedgerError('KIN_LEDGER_SEGMENT_LOST', `the open segment in ${dir} was replaced`);
+    }
+    const checkpoint = this.checkpoint();
+    await replaceFile(files, dir, 'checkpoint', utf8(checkpoint.text));
+    return checkpoint;
+  }
+
+  async #closeNow(): Promise<void> {
+    const { committer, wal, lock } = this.#parts;
+    const drained = await committer.drain(CLOSE_DEADLINE_MS);
+    if (!drained) {
+      // A write may still arrive: the lock stays until the process ends, so that nobody overlaps.
+      throw new LedgerError('KIN_LEDGER_DEADLINE', 'the disk did not answer while closing');
+    }
+    const failed = committer.state().kind === 'failed';
+    let problem: unknown;
+    try {
+      if (!failed) await this.publish();
+    } catch (cause) {
+      problem = cause;
+    }
+    await wal.close();
+    await lock.release();
+    if (problem !== undefined) {
+      throw new LedgerError('KIN_LEDGER_IO', `checkpoint not published: ${errorText(problem)}`, {
+        cause: problem,
+      });
+    }
+  }
+
+  #state(): LedgerState {
+    const state = this.#parts.committer.state();
+    if (state.kind === 'open' && this.#fullSince !== undefined) {
+      return { kind: 'full', since: this.#fullSince };
+    }
+    return state;
+  }
+
+  #now(): string {
+    return new Date(this.#parts.clock.nowMs()).toISOString();
+  }
+
+  #checkIndex(index: number): void {
+    if (Number.isSafeInteger(index) && index >= 0 && index < this.size) return;
+    throw new LedgerError('KIN_LEDGER_RANGE', `${index} is not below the size ${this.size}`);
+  }
+}
+
+function durable({ index, leaf, checkpoint }: Committed): AppendedDurably {
+  const leafHash = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.length).toString('base64');
+  return { kind: 'durable', index, leafHash, checkpoint };
+}

@@ -1,0 +1,219 @@
+// Where are the hashes of the tree, and which of them form a proof? Only complete subtrees are
+// kept, at fixed positions; a ragged right edge is folded from them, so every past size can be
+// proved. Levels 0 to 7 live in tiles of 256 leaves with a bounded cache (an evicted tile is read
+// back from the log); levels from 8 up cost a quarter of a byte per entry and stay in memory.
+// T1. A position is written once per committed size: going back (a write that failed) only lowers
+//     `size`, and the next entries overwrite what was never acknowledged.
+
+import { hash as digest } from 'node:crypto';
+import { LedgerError } from './errors.ts';
+import { HASH_BYTES, emptyRoot } from './merkle.ts';
+
+const TILE_LEAVES = 256;
+const TILE_LEVELS = 8;
+/** 256 + 128 + … + 2 hashes; the one at level 8 belongs to the upper levels. */
+const TILE_BYTES = 510 * HASH_BYTES;
+const TILES_MAX = 256;
+const LEVEL_OFFSETS = [0, 256, 384, 448, 480, 496, 504, 508];
+
+export type LeafLoader = (from: number, count: number) => Promise<readonly Uint8Array[]>;
+
+export class HashTree {
+  #size = 0;
+  readonly #tiles = new Map<number, Buffer>();
+  readonly #upper: Buffer[] = [];
+  readonly #load: LeafLoader;
+  readonly #pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
+
+  /** `load` returns the entry bytes of a range that is already in the log. */
+  constructor(load: LeafLoader) {
+    this.#load = load;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  append(leaf: Uint8Array): void {
+    const index = this.#size;
+    this.#put(0, index, leaf);
+    let level = 0;
+    let at = index;
+    while (at % 2 === 1) {
+      const hash = this.#join(this.#get(level, at - 1), this.#get(level, at));
+      at = (at - 1) / 2;
+      level += 1;
+      this.#put(level, at, hash);
+    }
+    this.#size = index + 1;
+    if (this.#size % TILE_LEAVES === 0) this.#evict();
+  }
+
+  /** T1: forget entries that did not become durable. They are in the newest tiles. */
+  truncate(size: number): void {
+    this.#size = size;
+  }
+
+  root(): Uint8Array {
+    return this.#size === 0 ? emptyRoot() : this.#range(0, this.#size);
+  }
+
+  async rootAt(size: number): Promise<Uint8Array> {
+    if (size === 0) return emptyRoot();
+    await this.#ready([size - 1]);
+    return this.#range(0, size);
+  }
+
+  async leaf(index: number): Promise<Uint8Array> {
+    await this.#ready([index]);
+    return Uint8Array.from(this.#get(0, index));
+  }
+
+  /** From the leaf's sibling up, as tlog-proof wants it. */
+  async inclusion(index: number, size: number): Promise<readonly Uint8Array[]> {
+    await this.#ready([index, size - 1]);
+    const path: Uint8Array[] = [];
+    let low = 0;
+    let high = size;
+    while (high - low > 1) {
+      const split = low + largestPowerBelow(high - low);
+      if (index < split) {
+        path.push(this.#range(split, high));
+        high = split;
+      } else {
+        path.push(this.#range(low, split));
+        low = split;
+      }
+    }
+    return path.reverse();
+  }
+
+  /** RFC 6962 §2.1.2. */
+  async consistency(before: number, after: number): Promise<readonly Uint8Array[]> {
+    if (before === after) return [];
+    await this.#ready([before - 1, after - 1]);
+    const path: Uint8Array[] = [];
+    let low = 0;
+    let high = after;
+    let whole = true;
+    while (before !== high) {
+      const split = low + largestPowerBelow(high - low);
+      if (before <= split) {
+        path.push(this.#range(split, high));
+        high = split;
+      } else {
+        path.push(this.#range(low, split));
+        low = split;
+        whole = false;
+      }
+    }
+    if (!whole) path.push(this.#range(low, high));
+    return path.reverse();
+  }
+
+  /** Hash of the entries [low, high), where low is a multiple of the power of two above. */
+  #range(low: number, high: number): Uint8Array {
+    const count = high - low;
+    const level = Math.floor(Math.log2(count));
+    if (2 ** level === count) return Uint8Array.from(this.#get(level, low / count));
+    const split = low + largestPowerBelow(count);
+    return this.#join(this.#range(low, split), this.#range(split, high));
+  }
+
+  #join(left: Uint8Array, right: Uint8Array): Uint8Array {
+    this.#pair.set(left, 1);
+    this.#pair.set(right, 1 + HASH_BYTES);
+    return digest('sha256', this.#pair, 'buffer');
+  }
+
+  #get(level: number, at: number): Uint8Array {
+    if (level >= TILE_LEVELS) {
+      const hashes = this.#upper[level - TILE_LEVELS];
+      if (hashes === undefined) throw new Error(`level ${level} is not in the tree`);
+      return hashes.subarray(at * HASH_BYTES, (at + 1) * HASH_BYTES);
+    }
+    const { number, offset } = tilePlace(level, at);
+    const tile = this.#tiles.get(number);
+    if (tile === undefined) throw new Error(`tile ${number} is not loaded`);
+    return tile.subarray(offset, offset + HASH_BYTES);
+  }
+
+  #put(level: number, at: number, hash: Uint8Array): void {
+    if (level < TILE_LEVELS) {
+      const { number, offset } = tilePlace(level, at);
+      let tile = this.#tiles.get(number);
+      if (tile === undefined) {
+        tile = Buffer.alloc(TILE_BYTES);
+        this.#tiles.set(number, tile);
+      }
+      tile.set(hash, offset);
+      return;
+    }
+    let hashes = this.#upper[level - TILE_LEVELS] ?? Buffer.alloc(16 * HASH_BYTES);
+    const end = (at + 1) * HASH_BYTES;
+    if (hashes.length < end) hashes = Buffer.concat([hashes], hashes.length * 2);
+    hashes.set(hash, at * HASH_BYTES);
+    this.#upper[level - TILE_LEVELS] = hashes;
+  }
+
+  /** Oldest first; the newest tiles are never evicted, because the right edge is in them. */
+  #evict(): void {
+    const keepFrom = Math.floor(this.#size / TILE_LEAVES) - TILES_MAX / 4;
+    for (const number of this.#tiles.keys()) {
+      if (this.#tiles.size <= TILES_MAX) return;
+      if (number < keepFrom) this.#tiles.delete(number);
+    }
+  }
+
+  async #ready(indexes: readonly number[]): Promise<void> {
+    const numbers = indexes.map((index) => Math.floor(index / TILE_LEAVES));
+    // Another reader may evict between two loads; eight rounds bound that.
+    for (let round = 0; round < 8; round++) {
+      const missing = numbers.filter((number) => !this.#tiles.has(number));
+      if (missing.length === 0) return;
+      for (const number of missing) await this.#reload(number);
+    }
+    throw new LedgerError('KIN_LEDGER_OVERLOADED', 'too many proofs of old entries at once');
+  }
+
+  async #reload(number: number): Promise<void> {
+    const first = number * TILE_LEAVES;
+    const count = Math.min(TILE_LEAVES, this.#size - first);
+    const entries = await this.#load(first, count);
+    if (this.#tiles.has(number)) return;
+    const tile = Buffer.alloc(TILE_BYTES);
+    for (const [at, entry] of entries.entries()) tile.set(hashLeaf(entry), at * HASH_BYTES);
+    for (let level = 1; level < TILE_LEVELS; level++) {
+      for (let at = 0; at < Math.floor(entries.length / 2 ** level); at++) {
+        const from = tilePlace(level - 1, 2 * at).offset;
+        const left = tile.subarray(from, from + HASH_BYTES);
+        const right = tile.subarray(from + HASH_BYTES, from + 2 * HASH_BYTES);
+        tile.set(this.#join(left, right), tilePlace(level, at).offset);
+      }
+    }
+    this.#tiles.set(number, tile);
+    this.#evict();
+  }
+}
+
+function tilePlace(level: number, at: number): { number: number; offset: number } {
+  const width = TILE_LEAVES / 2 ** level;
+  const number = Math.floor(at / width);
+  const offset = ((LEVEL_OFFSETS[level] ?? 0) + (at - number * width)) * HASH_BYTES;
+  return { number, offset };
+}
+
+/** Largest power of two strictly below `count` (count ≥ 2). */
+function largestPowerBelow(count: number): number {
+  let power = 1;
+  while (power * 2 < count) power *= 2;
+  return power;
+}
+
+const LEAF_SCRATCH = Buffer.alloc(1 + 65_535);
+
+/** One reused buffer with the 0x00 in front: half the cost of hashing in two updates. */
+export function hashLeaf(entry: Uint8Array): Uint8Array {
+  LEAF_SCRATCH.set(entry, 1);
+  return digest('sha256', LEAF_SCRATCH.subarray(0, entry.length + 1), 'buffer');
+}

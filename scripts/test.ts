@@ -1,0 +1,126 @@
+// `npm test`: runs every `*.test.ts` of the repository and says what passed.
+//   npm test                      everything
+//   npm test -- loop gateway      files whose path contains one of the words
+//   npm test -- --name REGEX      tests whose title matches
+//   npm test -- --limit-s 20      ends a file after 20 s instead of its usual limit
+//
+// T1. The last line is `N passed, N failed` (and `, N skipped`); the exit status tells the same.
+// T2. Finding no test is a failure.
+
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import type { TestEvent } from './test/events.ts';
+import { findTestFiles, selectFiles, type TestFile } from './test/files.ts';
+import { type FileResult, repositoryRoot, runFile, type RunOptions } from './test/run-file.ts';
+
+const BUDGET_S = 300;
+const SIDE_BY_SIDE_MAX = 4;
+const OUTPUT_LINES_MAX = 40;
+
+interface Totals {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      name: { type: 'string' },
+      'limit-s': { type: 'string' },
+      root: { type: 'string', default: repositoryRoot },
+    },
+  });
+  const startedAtMs = performance.now();
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
+  const limit = values['limit-s'];
+  const options: RunOptions = {
+    root: values.root,
+    namePattern: values.name,
+    limitMs: limit === undefined ? undefined : Number(limit) * 1000,
+    signal: abort.signal,
+  };
+  const files = selectFiles(findTestFiles(values.root), positionals);
+  const totals = await runAll(files, options);
+  const seconds = (performance.now() - startedAtMs) / 1000;
+  return conclude(totals, files.length, seconds, abort.signal.aborted);
+}
+
+async function runAll(files: readonly TestFile[], options: RunOptions): Promise<Totals> {
+  const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
+  const lanes = Math.max(1, Math.min(availableParallelism(), SIDE_BY_SIDE_MAX));
+  const together = files.filter(({ isAlone }) => !isAlone);
+  const alone = files.filter(({ isAlone }) => isAlone);
+  for (const [queue, width] of [
+    [together, lanes],
+    [alone, 1],
+  ] as const) {
+    const waiting = [...queue];
+    const lane = async (): Promise<void> => {
+      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+        if (options.signal.aborted) return;
+        show(await runFile(file, options), totals, options.namePattern !== undefined);
+      }
+    };
+    await Promise.all(Array.from({ length: width }, lane));
+  }
+  return totals;
+}
+
+function show(result: FileResult, totals: Totals, isFiltered: boolean): void {
+  const of = (kind: TestEvent['kind']): readonly TestEvent[] =>
+    result.events.filter((event) => event.kind === kind);
+  // With a filter on titles, a file without a match is no fault of that file.
+  const isNoMatch =
+    isFiltered && of('failed').length === 1 && titleOf(of('failed')[0]) === '(no tests)';
+  if (isNoMatch) return;
+  const counts = { passed: of('passed'), failed: of('failed'), skipped: of('skipped') };
+  totals.passed += counts.passed.length;
+  totals.failed += counts.failed.length;
+  totals.skipped += counts.skipped.length;
+  const words = (['passed', 'failed', 'skipped'] as const)
+    .filter((kind) => counts[kind].length > 0)
+    .map((kind) => `${counts[kind].length} ${kind}`);
+  const sign = counts.failed.length > 0 ? '✗' : '✓';
+  print(`${sign} ${result.path}  ${words.join(', ')}  ${(result.durationMs / 1000).toFixed(1)} s`);
+  for (const event of result.events) showEvent(event);
+  if (counts.failed.length > 0 && result.output.trim() !== '') {
+    print(`    it printed:`);
+    print(indent(result.output.trim().split('\n').slice(-OUTPUT_LINES_MAX).join('\n'), 6));
+  }
+}
+
+function showEvent(event: TestEvent): void {
+  if (event.kind === 'skipped') {
+    const because = event.reason === '' || event.reason === 'true' ? '' : `: ${event.reason}`;
+    print(`    skipped  ${event.title}${because}`);
+  }
+  if (event.kind !== 'failed') return;
+  print(`    FAILED   ${event.title}`);
+  print(indent(event.error, 6));
+}
+
+function conclude(totals: Totals, files: number, seconds: number, isAborted: boolean): number {
+  const { passed, failed, skipped } = totals;
+  const isEmpty = passed + failed === 0;
+  if (isEmpty) print('no test was run: nothing matches, which is a failure and not a success');
+  if (isAborted) print('interrupted: the remaining files were not run');
+  if (seconds > BUDGET_S) print(`slow: ${seconds.toFixed(0)} s, the budget is ${BUDGET_S} s`);
+  print(`\n${files} files in ${seconds.toFixed(1)} s`);
+  const all = failed + (isEmpty ? 1 : 0);
+  print(`${passed} passed, ${all} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+  return isAborted ? 130 : all > 0 ? 1 : 0;
+}
+
+const titleOf = (event: TestEvent | undefined): string | undefined =>
+  event !== undefined && 'title' in event ? event.title : undefined;
+
+const indent = (text: string, by: number): string => text.replaceAll(/^/gm, ' '.repeat(by));
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+process.exitCode = await main();
