@@ -26,7 +26,7 @@ import { createInbox } from './observe/inbox.ts';
 import { startWatch } from './observe/watch.ts';
 import { createRecorder } from './record/record.ts';
 import { applyIncidentChange, applyRefusal, putIncident } from './incidents.ts';
-import { launch, resume, verify } from './runs.ts';
+import { launch, progress, resume, verify } from './runs.ts';
 import { tellSignal } from './tell.ts';
 import type { LoopPorts, LoopState } from './state.ts';
 
@@ -38,6 +38,8 @@ export interface Loop {
   look(): void;
   /** A change that a person asked for; `ended` resolves with the run. */
   change(request: ChangeRequest, actor: string): ChangeAnswer & { ended?: Promise<Run | undefined> };
+  /** Is the data fresh enough to judge on? */
+  warm(): boolean;
   stop(): void;
 }
 
@@ -51,6 +53,7 @@ export function createLoop(ports: LoopPorts): Loop {
     look: () => look(state),
     run: () => runLoop(state),
     change: (request, actor) => requestChange(state, request, actor),
+    warm: () => isWarm(state, ports.world.clock.monotonicMs()),
     stop() {
       state.stop.abort();
       state.watch.close();
@@ -208,18 +211,22 @@ function assemble(ports: LoopPorts): LoopState {
     intend: (run) => recorder.intend(run),
     conclude: (run, result) => recorder.conclude(run, result),
     approval: (run) => approvals.ask(run, stop.signal),
-    told: (run, text, data) => recorder.tell({
-      entry: undefined, kind: 'run.step', text, data, run: run.id,
-      ...(run.incident === undefined ? {} : { incident: run.incident }),
-      ...(run.plan.service === undefined ? {} : { service: run.plan.service }),
-    }),
+    told: (run, text, data) => {
+      progress(state, run);
+      recorder.tell({
+        entry: undefined, kind: 'run.step', text, data, run: run.id,
+        ...(run.incident === undefined ? {} : { incident: run.incident }),
+        ...(run.plan.service === undefined ? {} : { service: run.plan.service }),
+      });
+    },
   });
-  return {
+  const state: LoopState = {
     ports, canvas, inbox, watch, book, recorder, executor, approvals, stop,
     incidents: new Map(ports.incidents.map((i) => [i.id, afterRestart(i, ports)])),
     live: new Map(), trials: new Map(), refusals: new Map(), readyWords,
     disruptions: [], findings: [], halted: false, fatal: undefined,
   };
+  return state;
 }
 
 /** What was being verified is looked at anew; times of another boot count as now. */

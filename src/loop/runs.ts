@@ -78,7 +78,7 @@ export function isIntentOf(detail: unknown, run: Pick<Run, 'id'>): boolean {
 function follow(state: LoopState, plan: Plan): Indicators {
   const brings = plan.steps.flatMap(({ step }) => bringsOf(step));
   state.live.set(plan.id, {
-    plan, run: '' as Run['id'], target: plan.target, service: plan.service,
+    plan, current: undefined, run: '' as Run['id'], target: plan.target, service: plan.service,
     disrupts: plan.disrupts, playbook: plan.playbook, brings,
     incident: plan.origin.kind === 'heal' ? plan.origin.incident : undefined,
   });
@@ -103,7 +103,14 @@ function bringsOf(step: Step): readonly ReplicaId[] {
   }
   return [];
 }
+/** Keeps the live view of a run in step with it. */
+export function progress(state: LoopState, run: Run): void {
+  const entry = state.live.get(run.plan.id);
+  if (entry !== undefined) state.live.set(run.plan.id, { ...entry, run: run.id, current: run });
+}
+
 function told(state: LoopState, run: Run, kind: string, text: string): void {
+  progress(state, run);
   state.recorder.tell({
     entry: undefined, kind, text, run: run.id,
     ...(run.incident === undefined ? {} : { incident: run.incident }),

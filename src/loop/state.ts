@@ -41,6 +41,8 @@ export interface LoopPorts {
 
 export interface LiveEntry extends LiveRun {
   readonly plan: Plan;
+  /** As far as it has got; undefined until its intent is durable. */
+  readonly current: Run | undefined;
 }
 
 export interface PendingTrial {

@@ -12,21 +12,31 @@ export type Comparison =
   | { readonly kind: 'unsure'; readonly why: string };
 
 const RULE = {
-  errorsMin: 3, rateMin: 0.05, baselineFactor: 3, slowFactor: 5, slowMs: 250, latencyMin: 20,
+  errorsMin: 3,
+  rateMin: 0.05,
+  baselineFactor: 3,
+  slowFactor: 5,
+  slowMs: 250,
+  latencyMin: 20,
 } as const;
 
 export function compare(
-  candidate: TrafficWindow, baseline: TrafficWindow | undefined, minRequests: number,
+  candidate: TrafficWindow,
+  baseline: TrafficWindow | undefined,
+  minRequests: number,
 ): Comparison {
   const errors = candidate.errors + candidate.broken + candidate.timeouts;
   const rate = errors / Math.max(1, candidate.requests);
-  const usual = baseline === undefined ? 0
-    : (baseline.errors + baseline.broken + baseline.timeouts) / Math.max(1, baseline.requests);
+  const usual =
+    baseline === undefined
+      ? 0
+      : (baseline.errors + baseline.broken + baseline.timeouts) / Math.max(1, baseline.requests);
   if (errors >= RULE.errorsMin && rate >= Math.max(RULE.rateMin, usual * RULE.baselineFactor)) {
     return {
       kind: 'worse',
-      why: `${errors} of ${candidate.requests} answers were errors, `
-        + `${(usual * 100).toFixed(1)} % on the old release`,
+      why:
+        `${errors} of ${candidate.requests} answers were errors, ` +
+        `${(usual * 100).toFixed(1)} % on the old release`,
     };
   }
   const slower = judgeSlower(candidate, baseline);
@@ -41,7 +51,8 @@ export function compare(
 }
 
 function judgeSlower(
-  candidate: TrafficWindow, baseline: TrafficWindow | undefined,
+  candidate: TrafficWindow,
+  baseline: TrafficWindow | undefined,
 ): string | undefined {
   if (baseline === undefined) return undefined;
   if (candidate.requests < RULE.latencyMin || baseline.requests < RULE.latencyMin) {

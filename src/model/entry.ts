@@ -2,25 +2,25 @@
 // Persisted: a change of meaning needs a new `v` (see docs/reference/ledger-entries.md).
 
 export type EntryKind =
-  | "controller.started"
-  | "controller.stopped"
-  | "manifest.applied"
-  | "incident.opened"
-  | "incident.closed"
-  | "decision.refused"
-  | "plan.intent"
-  | "plan.outcome"
-  | "plan.verdict"
-  | "approval.decided"
-  | "control.result"
-  | "gateway.ejected"
-  | "gateway.returned"
-  | "gateway.held"
-  | "release.created"
-  | "tenant.key-created"
-  | "service.audit"
-  | "operator.access"
-  | "clock.jumped";
+  | 'controller.started'
+  | 'controller.stopped'
+  | 'manifest.applied'
+  | 'incident.opened'
+  | 'incident.closed'
+  | 'decision.refused'
+  | 'plan.intent'
+  | 'plan.outcome'
+  | 'plan.verdict'
+  | 'approval.decided'
+  | 'control.result'
+  | 'gateway.ejected'
+  | 'gateway.returned'
+  | 'gateway.held'
+  | 'release.created'
+  | 'tenant.key-created'
+  | 'service.audit'
+  | 'operator.access'
+  | 'clock.jumped';
 
 /** What the live view and `explain` show: one line of the story, in order. */
 export interface StoryEvent {

@@ -10,7 +10,7 @@ export class KinError extends Error {
 
   constructor(code: KinErrorCode, message: string, fix: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = "KinError";
+    this.name = 'KinError';
     this.code = code;
     this.fix = fix;
   }

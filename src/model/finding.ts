@@ -1,6 +1,6 @@
 // What is abnormal? One finding says which abnormality, of what, since when, how sure, and on which
 // evidence. A finding is level-triggered: it is found again at every look for as long as it lasts.
-import { fingerprint } from "./ids.ts";
+import { fingerprint } from './ids.ts';
 import type {
   CheckId,
   DependencyName,
@@ -9,45 +9,45 @@ import type {
   ReplicaId,
   ServiceName,
   TenantId,
-} from "./ids.ts";
+} from './ids.ts';
 
 export type Subject =
-  | { readonly kind: "replica"; readonly replica: ReplicaId; readonly service: ServiceName }
-  | { readonly kind: "service"; readonly service: ServiceName }
-  | { readonly kind: "release"; readonly release: ReleaseId; readonly service: ServiceName }
-  | { readonly kind: "dependency"; readonly dependency: DependencyName }
+  | { readonly kind: 'replica'; readonly replica: ReplicaId; readonly service: ServiceName }
+  | { readonly kind: 'service'; readonly service: ServiceName }
+  | { readonly kind: 'release'; readonly release: ReleaseId; readonly service: ServiceName }
+  | { readonly kind: 'dependency'; readonly dependency: DependencyName }
   | {
-      readonly kind: "tenant-route";
+      readonly kind: 'tenant-route';
       readonly tenant: TenantId;
       readonly service: ServiceName;
       readonly method: string;
       readonly route: string;
     }
-  | { readonly kind: "probe"; readonly service: ServiceName }
-  | { readonly kind: "control"; readonly check: CheckId }
-  | { readonly kind: "node" }
-  | { readonly kind: "unknown"; readonly service: ServiceName };
+  | { readonly kind: 'probe'; readonly service: ServiceName }
+  | { readonly kind: 'control'; readonly check: CheckId }
+  | { readonly kind: 'node' }
+  | { readonly kind: 'unknown'; readonly service: ServiceName };
 
 export type FindingKind =
-  | "replica-exited"
-  | "start-failed"
-  | "crash-loop"
-  | "replica-hung"
-  | "replica-unready"
-  | "replica-erroring"
-  | "replica-slow"
-  | "memory-exhausting"
-  | "probes-failing-together"
-  | "service-failing"
-  | "release-erroring"
-  | "dependency-down"
-  | "poison-request"
-  | "control-violated"
-  | "under-capacity"
-  | "over-capacity"
-  | "spares-missing"
-  | "clock-jumped"
-  | "gateway-missing";
+  | 'replica-exited'
+  | 'start-failed'
+  | 'crash-loop'
+  | 'replica-hung'
+  | 'replica-unready'
+  | 'replica-erroring'
+  | 'replica-slow'
+  | 'memory-exhausting'
+  | 'probes-failing-together'
+  | 'service-failing'
+  | 'release-erroring'
+  | 'dependency-down'
+  | 'poison-request'
+  | 'control-violated'
+  | 'under-capacity'
+  | 'over-capacity'
+  | 'spares-missing'
+  | 'clock-jumped'
+  | 'gateway-missing';
 
 export interface Finding {
   readonly fingerprint: Fingerprint;
@@ -64,23 +64,23 @@ export interface Finding {
 
 export function subjectText(subject: Subject): string {
   switch (subject.kind) {
-    case "replica":
+    case 'replica':
       return subject.replica;
-    case "service":
-    case "unknown":
+    case 'service':
+    case 'unknown':
       return subject.service;
-    case "release":
+    case 'release':
       return `${subject.service}@${subject.release}`;
-    case "dependency":
+    case 'dependency':
       return subject.dependency;
-    case "tenant-route":
+    case 'tenant-route':
       return `${subject.tenant} ${subject.method} ${subject.route}`;
-    case "probe":
+    case 'probe':
       return `${subject.service} probes`;
-    case "control":
+    case 'control':
       return subject.check;
-    case "node":
-      return "this machine";
+    case 'node':
+      return 'this machine';
   }
 }
 
@@ -89,7 +89,8 @@ export function finding(
   subject: Subject,
   sinceMs: number,
   confidence: number,
-  evidence: readonly string[], measures: Readonly<Record<string, number>> = {},
+  evidence: readonly string[],
+  measures: Readonly<Record<string, number>> = {},
 ): Finding {
   const mark = fingerprint(kind, `${subject.kind}/${subjectText(subject)}`);
   return { fingerprint: mark, kind, subject, sinceMs, confidence, evidence, measures };

@@ -2,11 +2,11 @@
 // immutable value; the routing table is derived from it and from nothing else.
 //
 //   F1. Ordinals only grow: an id is never given twice, not even after a restart.
-import type { Release } from "./release.ts";
-import type { Replica } from "./replica.ts";
-import type { QuarantineRule } from "./plan.ts";
-import type { Fingerprint, ReleaseId, ReplicaId, ServiceName } from "./ids.ts";
-import { replicaId } from "./ids.ts";
+import type { Release } from './release.ts';
+import type { Replica } from './replica.ts';
+import type { QuarantineRule } from './plan.ts';
+import type { Fingerprint, ReleaseId, ReplicaId, ServiceName } from './ids.ts';
+import { replicaId } from './ids.ts';
 
 export interface ServiceBook {
   readonly name: ServiceName;
@@ -35,7 +35,7 @@ export const EMPTY_FLEET: Fleet = {
 };
 
 export function replicasOf(fleet: Fleet, service: ServiceName): Replica[] {
-  return [...fleet.replicas.values()].filter((r) => r.service === service && r.phase !== "gone");
+  return [...fleet.replicas.values()].filter((r) => r.service === service && r.phase !== 'gone');
 }
 
 /** The ids that the next `count` replicas will have. */

@@ -11,31 +11,31 @@
 //   healed     (nothing)                       a return of the same fault is a new incident
 //
 //   INC1. Only the pairs of the table happen; `healed` is final.
-import type { Finding, Subject } from "./finding.ts";
-import type { Fingerprint, IncidentId, PlanId } from "./ids.ts";
-import type { RefusalReason } from "./plan.ts";
+import type { Finding, Subject } from './finding.ts';
+import type { Fingerprint, IncidentId, PlanId } from './ids.ts';
+import type { RefusalReason } from './plan.ts';
 
 export type IncidentState =
-  | { readonly kind: "open" }
-  | { readonly kind: "waiting"; readonly reason: RefusalReason; readonly detail: string }
-  | { readonly kind: "acting"; readonly plan: PlanId }
-  | { readonly kind: "verifying"; readonly plan: PlanId; readonly sinceMs: number }
+  | { readonly kind: 'open' }
+  | { readonly kind: 'waiting'; readonly reason: RefusalReason; readonly detail: string }
+  | { readonly kind: 'acting'; readonly plan: PlanId }
+  | { readonly kind: 'verifying'; readonly plan: PlanId; readonly sinceMs: number }
   | {
-      readonly kind: "escalated";
+      readonly kind: 'escalated';
       readonly reason: RefusalReason;
       readonly detail: string;
       readonly sinceMs: number;
     }
-  | { readonly kind: "healed"; readonly atMs: number; readonly by: PlanId | "itself" };
+  | { readonly kind: 'healed'; readonly atMs: number; readonly by: PlanId | 'itself' };
 
 export const INCIDENT_TABLE: Readonly<
-  Record<IncidentState["kind"], readonly IncidentState["kind"][]>
+  Record<IncidentState['kind'], readonly IncidentState['kind'][]>
 > = {
-  open: ["acting", "waiting", "escalated", "healed"],
-  waiting: ["acting", "open", "escalated", "healed"],
-  acting: ["verifying", "open", "escalated"],
-  verifying: ["healed", "open", "escalated"],
-  escalated: ["acting", "verifying", "healed"],
+  open: ['acting', 'waiting', 'escalated', 'healed'],
+  waiting: ['acting', 'open', 'escalated', 'healed'],
+  acting: ['verifying', 'open', 'escalated'],
+  verifying: ['healed', 'open', 'escalated'],
+  escalated: ['acting', 'verifying', 'healed'],
   healed: [],
 };
 
@@ -73,9 +73,9 @@ export interface Attempt {
   readonly plan: PlanId;
   readonly playbook: string;
   readonly endedAtMs: number;
-  readonly verdict: "healed" | "ineffective" | "harmful" | "inconclusive" | "failed";
+  readonly verdict: 'healed' | 'ineffective' | 'harmful' | 'inconclusive' | 'failed';
 }
 
-export function incidentMayBecome(from: IncidentState["kind"], to: IncidentState["kind"]): boolean {
+export function incidentMayBecome(from: IncidentState['kind'], to: IncidentState['kind']): boolean {
   return INCIDENT_TABLE[from].includes(to);
 }

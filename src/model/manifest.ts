@@ -1,6 +1,6 @@
 // What has the user asked for? The manifest after parsing, checking and filling in of defaults:
 // units are plain numbers (ms, bytes, ratios), references to secrets are still references.
-import type { CheckId, DependencyName, ServiceName, TenantId } from "./ids.ts";
+import type { CheckId, DependencyName, ServiceName, TenantId } from './ids.ts';
 
 export interface Manifest {
   readonly name: string;
@@ -36,11 +36,11 @@ export interface JwtIssuer {
 }
 
 export type SecretSource =
-  | { readonly kind: "generate"; readonly bytes: number }
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "env"; readonly name: string };
+  | { readonly kind: 'generate'; readonly bytes: number }
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'env'; readonly name: string };
 
-export type ServiceKind = "stateless" | "stateful";
+export type ServiceKind = 'stateless' | 'stateful';
 
 export interface ServiceSpec {
   readonly name: ServiceName;
@@ -72,7 +72,7 @@ export interface ServiceSpec {
 }
 
 export interface ProbeSpec {
-  readonly kind: "http" | "tcp";
+  readonly kind: 'http' | 'tcp';
   /** Path for `http`; ignored for `tcp`. */
   readonly path: string;
   readonly intervalMs: number;
@@ -115,7 +115,7 @@ export interface RolloutSpec {
 
 export interface DependencySpec {
   readonly name: DependencyName;
-  readonly kind: "postgres" | "tcp";
+  readonly kind: 'postgres' | 'tcp';
   /** The supervised service that provides it, when there is one. */
   readonly service: ServiceName | undefined;
   /** URL with references, as the application's role. */
@@ -127,7 +127,7 @@ export interface DependencySpec {
   readonly failures: number;
 }
 
-export type TenantStatus = "active" | "suspended";
+export type TenantStatus = 'active' | 'suspended';
 
 export interface TenantSpec {
   readonly id: TenantId;
@@ -141,11 +141,11 @@ export interface TenantSpec {
     readonly concurrency: number;
     readonly bodyBytes: number;
   };
-  readonly isolation: "pool" | "silo";
+  readonly isolation: 'pool' | 'silo';
 }
 
 export interface HealingSpec {
-  readonly mode: "automatic" | "suggest" | "off";
+  readonly mode: 'automatic' | 'suggest' | 'off';
   readonly budget: {
     /** Replicas of one service that may be out at once, by anybody's doing; at least 1 stays. */
     readonly maxUnavailable: number;
@@ -169,7 +169,7 @@ export interface FreezeWindow {
   readonly to: string;
 }
 
-export type PlaybookChoice = "automatic" | "ask" | "off";
+export type PlaybookChoice = 'automatic' | 'ask' | 'off';
 
 export interface ComplianceSpec {
   readonly frameworks: readonly string[];
@@ -178,7 +178,7 @@ export interface ComplianceSpec {
 
 export interface CheckSpec {
   readonly id: CheckId;
-  readonly kind: "rls-enforced";
+  readonly kind: 'rls-enforced';
   readonly dependency: DependencyName;
   readonly schema: string;
   /** Empty: every table that has the tenant column. */

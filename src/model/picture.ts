@@ -2,7 +2,7 @@
 // dependency and control. Detectors read nothing else. `observe` owns and writes it.
 //
 //   PIC1. Every list here is bounded (the LIMITS below); the oldest goes first.
-import type { Exit, Phase, Role } from "./replica.ts";
+import type { Exit, Phase, Role } from './replica.ts';
 import type {
   CheckId,
   DependencyName,
@@ -11,9 +11,9 @@ import type {
   ReplicaId,
   ServiceName,
   TenantId,
-} from "./ids.ts";
-import type { CheckResult, EjectReason, Heartbeat, ProbeResult, Suspect } from "./signal.ts";
-import type { DependencySpec, ServiceSpec } from "./manifest.ts";
+} from './ids.ts';
+import type { CheckResult, EjectReason, Heartbeat, ProbeResult, Suspect } from './signal.ts';
+import type { DependencySpec, ServiceSpec } from './manifest.ts';
 
 export const LIMITS = {
   memorySamples: 240,
@@ -143,7 +143,7 @@ export interface DependencyView {
 
 export interface ControlView {
   readonly id: CheckId;
-  readonly heal: "automatic" | "ask" | "off";
+  readonly heal: 'automatic' | 'ask' | 'off';
   readonly dependency: DependencyName;
   readonly frameworks: readonly string[];
   readonly intervalMs: number;
@@ -194,8 +194,8 @@ export function quantileMs(latency: readonly number[], quantile: number): number
 /** Does it take requests right now and answer them? Ejected and unready replicas do not. */
 export function isAvailable(replica: ReplicaView): boolean {
   return (
-    replica.phase === "ready" &&
-    replica.role === "active" &&
+    replica.phase === 'ready' &&
+    replica.role === 'active' &&
     replica.weight > 0 &&
     replica.exited === undefined &&
     replica.ejected === undefined &&

@@ -14,27 +14,27 @@ import type {
   ServiceName,
   Target,
   TenantId,
-} from "./ids.ts";
-import type { Role } from "./replica.ts";
+} from './ids.ts';
+import type { Role } from './replica.ts';
 
 export type Step =
   | {
-      readonly kind: "start";
+      readonly kind: 'start';
       readonly replica: ReplicaId;
       readonly service: ServiceName;
       readonly release: ReleaseId;
       readonly role: Role;
     }
-  | { readonly kind: "await-ready"; readonly replica: ReplicaId; readonly deadlineMs: number }
+  | { readonly kind: 'await-ready'; readonly replica: ReplicaId; readonly deadlineMs: number }
   /** Sets weights in one push of the routing table; weight > 0 makes the replica active. */
-  | { readonly kind: "route"; readonly weights: readonly Weight[] }
+  | { readonly kind: 'route'; readonly weights: readonly Weight[] }
   /** No new requests, then wait until none is inside or the deadline passes. */
-  | { readonly kind: "drain"; readonly replica: ReplicaId; readonly deadlineMs: number }
+  | { readonly kind: 'drain'; readonly replica: ReplicaId; readonly deadlineMs: number }
   /** SIGTERM, then SIGKILL after `termMs`; 0 means SIGKILL at once. */
-  | { readonly kind: "stop"; readonly replica: ReplicaId; readonly termMs: number }
+  | { readonly kind: 'stop'; readonly replica: ReplicaId; readonly termMs: number }
   /** Compares a release with the baseline over live traffic; fails when it is worse. */
   | {
-      readonly kind: "watch";
+      readonly kind: 'watch';
       readonly service: ServiceName;
       readonly release: ReleaseId;
       readonly baseline: ReleaseId | undefined;
@@ -42,32 +42,32 @@ export type Step =
       readonly minRequests: number;
     }
   | {
-      readonly kind: "set-release";
+      readonly kind: 'set-release';
       readonly service: ServiceName;
       readonly release: ReleaseId;
       readonly previous: ReleaseId | undefined;
     }
   | {
-      readonly kind: "mark-release";
+      readonly kind: 'mark-release';
       readonly release: ReleaseId;
       readonly service: ServiceName;
-      readonly verdict: "proved" | "bad";
+      readonly verdict: 'proved' | 'bad';
       readonly reason: string;
     }
-  | { readonly kind: "set-scale"; readonly service: ServiceName; readonly replicas: number }
-  | { readonly kind: "quarantine"; readonly rule: QuarantineRule }
-  | { readonly kind: "lift-quarantine"; readonly id: Fingerprint }
+  | { readonly kind: 'set-scale'; readonly service: ServiceName; readonly replicas: number }
+  | { readonly kind: 'quarantine'; readonly rule: QuarantineRule }
+  | { readonly kind: 'lift-quarantine'; readonly id: Fingerprint }
   | {
-      readonly kind: "await-dependency";
+      readonly kind: 'await-dependency';
       readonly dependency: DependencyName;
       readonly deadlineMs: number;
     }
   | {
-      readonly kind: "enforce-control";
+      readonly kind: 'enforce-control';
       readonly check: CheckId;
       readonly subjects: readonly string[];
     }
-  | { readonly kind: "prove-control"; readonly check: CheckId; readonly deadlineMs: number };
+  | { readonly kind: 'prove-control'; readonly check: CheckId; readonly deadlineMs: number };
 
 export interface Weight {
   readonly replica: ReplicaId;
@@ -84,9 +84,9 @@ export interface QuarantineRule {
 }
 
 export type Origin =
-  | { readonly kind: "heal"; readonly incident: IncidentId }
-  | { readonly kind: "converge"; readonly service: ServiceName }
-  | { readonly kind: "operator"; readonly actor: string };
+  | { readonly kind: 'heal'; readonly incident: IncidentId }
+  | { readonly kind: 'converge'; readonly service: ServiceName }
+  | { readonly kind: 'operator'; readonly actor: string };
 
 export interface PlannedStep {
   readonly step: Step;
@@ -111,8 +111,8 @@ export interface Plan {
 }
 
 export type ApprovalNeed =
-  | { readonly kind: "none" }
-  | { readonly kind: "needed"; readonly why: string; readonly deadlineMs: number };
+  | { readonly kind: 'none' }
+  | { readonly kind: 'needed'; readonly why: string; readonly deadlineMs: number };
 
 /** What must hold for the plan to count as healed. */
 export interface Verification {
@@ -125,27 +125,27 @@ export interface Verification {
 }
 
 export type RefusalReason =
-  | "observing-only"
-  | "frozen"
-  | "healing-off"
-  | "suggest-only"
-  | "paused"
-  | "budget-spent"
-  | "would-break-availability"
-  | "target-busy"
-  | "backing-off"
-  | "dependency-down"
-  | "shared-cause"
-  | "probe-suspected"
-  | "still-serving"
-  | "rollback-ineligible"
-  | "playbook-off"
-  | "ineffective-too-often"
-  | "no-playbook"
-  | "approval-denied"
-  | "approval-expired"
-  | "parked"
-  | "evidence-too-thin";
+  | 'observing-only'
+  | 'frozen'
+  | 'healing-off'
+  | 'suggest-only'
+  | 'paused'
+  | 'budget-spent'
+  | 'would-break-availability'
+  | 'target-busy'
+  | 'backing-off'
+  | 'dependency-down'
+  | 'shared-cause'
+  | 'probe-suspected'
+  | 'still-serving'
+  | 'rollback-ineligible'
+  | 'playbook-off'
+  | 'ineffective-too-often'
+  | 'no-playbook'
+  | 'approval-denied'
+  | 'approval-expired'
+  | 'parked'
+  | 'evidence-too-thin';
 
 export interface Refusal {
   readonly incident: IncidentId;
@@ -158,8 +158,8 @@ export interface Refusal {
 }
 
 export type Decision =
-  | { readonly kind: "plan"; readonly plan: Plan }
-  | { readonly kind: "refuse"; readonly refusal: Refusal };
+  | { readonly kind: 'plan'; readonly plan: Plan }
+  | { readonly kind: 'refuse'; readonly refusal: Refusal };
 
 /** The part of a plan that acting depends on, in a fixed order, for digests (version 1). */
 export function planEssence(plan: Plan): unknown {

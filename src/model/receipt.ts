@@ -2,7 +2,7 @@
 //
 //   RC1. A receipt can only be made from a durable ledger position, by `record`.
 //   RC2. It permits only the plan whose digest it names, and only until it expires.
-import type { PlanId } from "./ids.ts";
+import type { PlanId } from './ids.ts';
 
 export interface Receipt {
   readonly plan: PlanId;
@@ -14,7 +14,7 @@ export interface Receipt {
   readonly [RECEIPT]: true;
 }
 
-const RECEIPT = Symbol("receipt");
+const RECEIPT = Symbol('receipt');
 const minted = new WeakSet<object>();
 
 /** Called by `record` alone (the tidy test holds this), once the intent is durable. */
@@ -31,5 +31,5 @@ export function mintReceipt(
 
 /** Drivers call this first: an act without a genuine receipt is a bug and stops here. */
 export function assertReceipt(receipt: Receipt): void {
-  if (!minted.has(receipt)) throw new Error("assertion failed: act without a ledger receipt");
+  if (!minted.has(receipt)) throw new Error('assertion failed: act without a ledger receipt');
 }

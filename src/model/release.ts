@@ -1,6 +1,6 @@
 // What is a release? A read-only folder, named by the digest of everything in it, so that the same
 // id always means the same bytes.
-import type { ReleaseId, ServiceName } from "./ids.ts";
+import type { ReleaseId, ServiceName } from './ids.ts';
 
 export interface Release {
   readonly id: ReleaseId;
@@ -22,17 +22,17 @@ export interface Release {
 
 /** `proved` served traffic through its bake; `bad` was rolled back and is never used again. */
 export type ReleaseVerdict =
-  | { readonly kind: "new" }
-  | { readonly kind: "proved"; readonly atMs: number }
-  | { readonly kind: "bad"; readonly atMs: number; readonly reason: string };
+  | { readonly kind: 'new' }
+  | { readonly kind: 'proved'; readonly atMs: number }
+  | { readonly kind: 'bad'; readonly atMs: number; readonly reason: string };
 
 /** Can the service go back to this release, and if not, why? */
 export type RollbackEligibility =
-  | { readonly kind: "eligible"; readonly release: ReleaseId }
-  | { readonly kind: "ineligible"; readonly reason: RollbackRefusal };
+  | { readonly kind: 'eligible'; readonly release: ReleaseId }
+  | { readonly kind: 'ineligible'; readonly reason: RollbackRefusal };
 
 export type RollbackRefusal =
-  | "no-previous-release"
-  | "previous-release-was-bad"
-  | "schema-out-of-range"
-  | "artefact-missing";
+  | 'no-previous-release'
+  | 'previous-release-was-bad'
+  | 'schema-out-of-range'
+  | 'artefact-missing';

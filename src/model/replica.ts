@@ -9,19 +9,19 @@
 //
 //   R1. Only the pairs of the table happen; `gone` is final.
 //   R2. Only a replica with weight > 0 receives requests, and only while `ready`.
-import type { ReleaseId, ReplicaId, ServiceName } from "./ids.ts";
+import type { ReleaseId, ReplicaId, ServiceName } from './ids.ts';
 
-export type Phase = "starting" | "ready" | "draining" | "gone";
+export type Phase = 'starting' | 'ready' | 'draining' | 'gone';
 
 export const PHASE_TABLE: Readonly<Record<Phase, readonly Phase[]>> = {
-  starting: ["ready", "gone"],
-  ready: ["draining", "gone"],
-  draining: ["ready", "gone"],
+  starting: ['ready', 'gone'],
+  ready: ['draining', 'gone'],
+  draining: ['ready', 'gone'],
   gone: [],
 };
 
 /** What a replica is for: a spare is kept ready and unrouted until it is promoted. */
-export type Role = "active" | "spare";
+export type Role = 'active' | 'spare';
 
 /** Where it listens. Loopback by default. */
 export interface Endpoint {
@@ -46,21 +46,21 @@ export interface Replica {
 }
 
 export type Exit =
-  | { readonly kind: "code"; readonly code: number }
-  | { readonly kind: "signal"; readonly signal: string }
-  | { readonly kind: "memory" }
-  | { readonly kind: "unknown" };
+  | { readonly kind: 'code'; readonly code: number }
+  | { readonly kind: 'signal'; readonly signal: string }
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'unknown' };
 
 export function exitText(exit: Exit): string {
   switch (exit.kind) {
-    case "code":
+    case 'code':
       return `exit code ${exit.code}`;
-    case "signal":
+    case 'signal':
       return `ended by ${exit.signal}`;
-    case "memory":
-      return "ended at its memory limit";
-    case "unknown":
-      return "ended (status not seen)";
+    case 'memory':
+      return 'ended at its memory limit';
+    case 'unknown':
+      return 'ended (status not seen)';
   }
 }
 

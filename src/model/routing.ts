@@ -1,9 +1,9 @@
 // What does a gateway need to know? Everything in one value, pushed whole and applied atomically;
 // and what it says back. This is the whole seam between control plane and data plane: newline-
 // delimited JSON frames on a unix socket, gateway → controller `hello` first.
-import type { ReleaseId, ReplicaId, ServiceName, TenantId } from "./ids.ts";
-import type { GatewayEvent, TrafficCell } from "./signal.ts";
-import type { QuarantineRule } from "./plan.ts";
+import type { ReleaseId, ReplicaId, ServiceName, TenantId } from './ids.ts';
+import type { GatewayEvent, TrafficCell } from './signal.ts';
+import type { QuarantineRule } from './plan.ts';
 
 export interface RoutingTable {
   /** Format of this value. */
@@ -51,7 +51,7 @@ export interface ReplicaRoute {
 export interface TenantRoute {
   readonly id: TenantId;
   readonly region: string;
-  readonly status: "active" | "suspended";
+  readonly status: 'active' | 'suspended';
   readonly ratePerSecond: number;
   readonly burst: number;
   readonly concurrency: number;
@@ -77,26 +77,26 @@ export interface JwtRule {
 
 /** Controller → gateway. */
 export type ToGateway =
-  | { readonly kind: "table"; readonly table: RoutingTable; readonly pepper: string }
+  | { readonly kind: 'table'; readonly table: RoutingTable; readonly pepper: string }
   /** Forget what was held against this replica (its dependency came back, it is new). */
-  | { readonly kind: "forgive"; readonly replicas: readonly ReplicaId[] }
-  | { readonly kind: "bye" };
+  | { readonly kind: 'forgive'; readonly replicas: readonly ReplicaId[] }
+  | { readonly kind: 'bye' };
 
 /** Gateway → controller. */
 export type FromGateway =
   | {
-      readonly kind: "hello";
+      readonly kind: 'hello';
       readonly worker: string;
       readonly pid: number;
       readonly version: number;
     }
-  | { readonly kind: "applied"; readonly version: number }
+  | { readonly kind: 'applied'; readonly version: number }
   | {
-      readonly kind: "flush";
+      readonly kind: 'flush';
       readonly cells: readonly TrafficCell[];
       readonly inFlight: readonly InFlight[];
     }
-  | { readonly kind: "event"; readonly event: GatewayEvent };
+  | { readonly kind: 'event'; readonly event: GatewayEvent };
 
 export interface InFlight {
   readonly replica: ReplicaId;

@@ -8,22 +8,22 @@
 //   done, undone, refused, stuck                final
 //
 //   RUN1. Only the pairs of the table happen.
-import type { ApprovalId, IncidentId, RunId } from "./ids.ts";
-import type { Plan } from "./plan.ts";
+import type { ApprovalId, IncidentId, RunId } from './ids.ts';
+import type { Plan } from './plan.ts';
 
-export type RunState = "waiting" | "running" | "undoing" | "done" | "undone" | "refused" | "stuck";
+export type RunState = 'waiting' | 'running' | 'undoing' | 'done' | 'undone' | 'refused' | 'stuck';
 
 export const RUN_TABLE: Readonly<Record<RunState, readonly RunState[]>> = {
-  waiting: ["running", "refused"],
-  running: ["done", "undoing"],
-  undoing: ["undone", "stuck"],
+  waiting: ['running', 'refused'],
+  running: ['done', 'undoing'],
+  undoing: ['undone', 'stuck'],
   done: [],
   undone: [],
   refused: [],
   stuck: [],
 };
 
-export const OPEN_STATES: readonly RunState[] = ["waiting", "running", "undoing"];
+export const OPEN_STATES: readonly RunState[] = ['waiting', 'running', 'undoing'];
 
 export interface Run {
   readonly id: RunId;
@@ -44,7 +44,7 @@ export interface Run {
 /** `key` is `do:<index>` or `undo:<index>.<n>`. */
 export interface StepRecord {
   readonly key: string;
-  readonly state: "intended" | "done" | "failed";
+  readonly state: 'intended' | 'done' | 'failed';
   readonly detail: string;
   readonly atWallMs: number;
   readonly tookMs: number | undefined;
@@ -58,22 +58,22 @@ export interface Approval {
   /** Wall ms; past it the safe default holds: nothing is done. */
   readonly deadlineAtMs: number;
   readonly state:
-    | { readonly kind: "pending" }
-    | { readonly kind: "approved"; readonly by: string; readonly atMs: number }
-    | { readonly kind: "denied"; readonly by: string; readonly atMs: number }
-    | { readonly kind: "expired"; readonly atMs: number };
+    | { readonly kind: 'pending' }
+    | { readonly kind: 'approved'; readonly by: string; readonly atMs: number }
+    | { readonly kind: 'denied'; readonly by: string; readonly atMs: number }
+    | { readonly kind: 'expired'; readonly atMs: number };
 }
 
 /** How a run ended, as the executor reports it. */
 export type Outcome =
-  | { readonly kind: "done"; readonly run: Run }
-  | { readonly kind: "undone"; readonly run: Run; readonly reason: string }
-  | { readonly kind: "refused"; readonly run: Run; readonly reason: "denied" | "expired" }
-  | { readonly kind: "stuck"; readonly run: Run; readonly reason: string };
+  | { readonly kind: 'done'; readonly run: Run }
+  | { readonly kind: 'undone'; readonly run: Run; readonly reason: string }
+  | { readonly kind: 'refused'; readonly run: Run; readonly reason: 'denied' | 'expired' }
+  | { readonly kind: 'stuck'; readonly run: Run; readonly reason: string };
 
 export interface Verdict {
   readonly run: RunId;
-  readonly kind: "healed" | "ineffective" | "harmful" | "inconclusive";
+  readonly kind: 'healed' | 'ineffective' | 'harmful' | 'inconclusive';
   readonly reasons: readonly string[];
   /** From the first finding to the verdict, ms. */
   readonly tookMs: number;

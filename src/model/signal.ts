@@ -1,6 +1,6 @@
 // What can be seen? Every observation of the outside, as a value. `atMs` is monotonic time (since
 // the boot of the machine), so that a step of the wall clock never makes a replica look late.
-import type { Exit } from "./replica.ts";
+import type { Exit } from './replica.ts';
 import type {
   CheckId,
   DependencyName,
@@ -8,59 +8,59 @@ import type {
   ReplicaId,
   ServiceName,
   TenantId,
-} from "./ids.ts";
+} from './ids.ts';
 
 export type Signal =
-  | { readonly kind: "started"; readonly atMs: number; readonly replica: ReplicaId }
+  | { readonly kind: 'started'; readonly atMs: number; readonly replica: ReplicaId }
   | {
-      readonly kind: "exited";
+      readonly kind: 'exited';
       readonly atMs: number;
       readonly replica: ReplicaId;
       readonly exit: Exit;
     }
   | {
-      readonly kind: "probe";
+      readonly kind: 'probe';
       readonly atMs: number;
       readonly replica: ReplicaId;
-      readonly probe: "ready" | "live";
+      readonly probe: 'ready' | 'live';
       readonly result: ProbeResult;
     }
   | {
-      readonly kind: "heartbeat";
+      readonly kind: 'heartbeat';
       readonly atMs: number;
       readonly replica: ReplicaId;
       readonly beat: Heartbeat;
     }
   | {
-      readonly kind: "usage";
+      readonly kind: 'usage';
       readonly atMs: number;
       readonly replica: ReplicaId;
       readonly rssBytes: number;
       readonly cpuMs: number;
     }
-  | { readonly kind: "traffic"; readonly atMs: number; readonly cells: readonly TrafficCell[] }
-  | { readonly kind: "gateway"; readonly atMs: number; readonly event: GatewayEvent }
+  | { readonly kind: 'traffic'; readonly atMs: number; readonly cells: readonly TrafficCell[] }
+  | { readonly kind: 'gateway'; readonly atMs: number; readonly event: GatewayEvent }
   | {
-      readonly kind: "dependency";
+      readonly kind: 'dependency';
       readonly atMs: number;
       readonly dependency: DependencyName;
       readonly result: ProbeResult;
     }
   | {
-      readonly kind: "check";
+      readonly kind: 'check';
       readonly atMs: number;
       readonly check: CheckId;
       readonly result: CheckResult;
     }
-  | { readonly kind: "clock-jumped"; readonly atMs: number; readonly byMs: number };
+  | { readonly kind: 'clock-jumped'; readonly atMs: number; readonly byMs: number };
 
 export type ProbeResult =
-  | { readonly kind: "ok"; readonly tookMs: number }
+  | { readonly kind: 'ok'; readonly tookMs: number }
   /** It answered, and the answer was no: a status, or the dependency that it misses. */
-  | { readonly kind: "refused"; readonly tookMs: number; readonly detail: string }
+  | { readonly kind: 'refused'; readonly tookMs: number; readonly detail: string }
   /** Nobody listens: the process is gone or not yet there. */
-  | { readonly kind: "unreachable"; readonly detail: string }
-  | { readonly kind: "timeout"; readonly afterMs: number };
+  | { readonly kind: 'unreachable'; readonly detail: string }
+  | { readonly kind: 'timeout'; readonly afterMs: number };
 
 export interface Heartbeat {
   readonly lagMs: number;
@@ -97,41 +97,41 @@ export interface Suspect {
   readonly requestId: string;
 }
 
-export type EjectReason = "unreachable" | "errors" | "slow" | "hung";
+export type EjectReason = 'unreachable' | 'errors' | 'slow' | 'hung';
 
 export type GatewayEvent =
-  | { readonly kind: "connected"; readonly worker: string; readonly version: number }
-  | { readonly kind: "disconnected"; readonly worker: string }
+  | { readonly kind: 'connected'; readonly worker: string; readonly version: number }
+  | { readonly kind: 'disconnected'; readonly worker: string }
   | {
-      readonly kind: "ejected";
+      readonly kind: 'ejected';
       readonly replica: ReplicaId;
       readonly reason: EjectReason;
       readonly detail: string;
     }
-  | { readonly kind: "returned"; readonly replica: ReplicaId }
+  | { readonly kind: 'returned'; readonly replica: ReplicaId }
   /** A replica's connection died with these requests inside it. */
   | {
-      readonly kind: "died-serving";
+      readonly kind: 'died-serving';
       readonly replica: ReplicaId;
       readonly suspects: readonly Suspect[];
     }
   /** The gateway holds this combination back by itself for `holdMs`. */
   | {
-      readonly kind: "poison-held";
+      readonly kind: 'poison-held';
       readonly suspect: Suspect;
       readonly deaths: number;
       readonly holdMs: number;
     };
 
 export type CheckResult =
-  | { readonly kind: "satisfied"; readonly population: number; readonly detail: string }
+  | { readonly kind: 'satisfied'; readonly population: number; readonly detail: string }
   | {
-      readonly kind: "not-satisfied";
+      readonly kind: 'not-satisfied';
       readonly population: number;
       readonly violations: readonly Violation[];
     }
-  | { readonly kind: "not-evaluated"; readonly reason: string }
-  | { readonly kind: "error"; readonly reason: string };
+  | { readonly kind: 'not-evaluated'; readonly reason: string }
+  | { readonly kind: 'error'; readonly reason: string };
 
 export interface Violation {
   readonly subject: string;

@@ -11,6 +11,8 @@ import type { World } from '../../world/world.ts';
 
 export interface Approvals {
   ask(run: Run, stop: AbortSignal): Promise<'approved' | 'denied' | 'expired'>;
+  /** Questions that wait for a person. */
+  pending(): readonly Approval[];
   decide(id: ApprovalId, answer: 'approved' | 'denied', by: string): Promise<Approval>;
 }
 
@@ -22,7 +24,10 @@ export interface ApprovalPorts {
 }
 
 export function createApprovals(ports: ApprovalPorts): Approvals {
-  const waiting = new Map<ApprovalId, (answer: 'approved' | 'denied') => void>();
+  const waiting = new Map<ApprovalId, {
+    readonly approval: Approval;
+    readonly answer: (answer: 'approved' | 'denied') => void;
+  }>();
   const { clock, store } = ports.world;
 
   async function ask(run: Run, stop: AbortSignal): Promise<'approved' | 'denied' | 'expired'> {
@@ -31,7 +36,7 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
     ports.told(`asks a person: ${approval.summary} (${approval.id})`, run.id, run.incident);
     const alarm = new AbortController();
     const answered = new Promise<'approved' | 'denied'>((resolve) => {
-      waiting.set(approval.id, resolve);
+      waiting.set(approval.id, { approval, answer: resolve });
     });
     const late = clock
       .sleep(Math.max(0, approval.deadlineAtMs - clock.nowMs()), alarm.signal)
@@ -57,6 +62,7 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
   }
   return {
     ask,
+    pending: () => [...waiting.values()].map(({ approval }) => approval),
     async decide(id, answer, by) {
       const before = await store.approval(id);
       if (before === undefined) {
@@ -74,7 +80,7 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
       const decided: Approval = { ...before, state: { kind: answer, by, atMs } };
       await store.putApproval(decided, ports.epoch);
       ports.told(`${by} ${answer} ${id}`, before.run, undefined);
-      waiting.get(id)?.(answer);
+      waiting.get(id)?.answer(answer);
       ports.nudge();
       return decided;
     },

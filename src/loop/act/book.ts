@@ -20,6 +20,8 @@ export interface Book {
   change(change: FleetChange): Promise<void>;
   /** Gives the newest table to every gateway. */
   publish(): Promise<PushAnswer>;
+  /** Of the table that was pushed last. */
+  version(): number;
   /** Raises the next ordinal of a service to above `ordinal`, here at once. */
   reserve(service: ServiceName, ordinal: number): void;
 }
@@ -54,6 +56,7 @@ export function keepBook(ports: BookPorts): Book {
   }
   return {
     fleet: () => fleet,
+    version: () => version,
     change(change) {
       const done = queue.then(() => apply(change));
       queue = done.catch(() => undefined);

@@ -19,6 +19,7 @@ export type ChangeRequest =
   | { readonly kind: 'deploy'; readonly service: ServiceName; readonly release: ReleaseId }
   | { readonly kind: 'rollback'; readonly service: ServiceName }
   | { readonly kind: 'scale'; readonly service: ServiceName; readonly replicas: number }
+  | { readonly kind: 'remove'; readonly service: ServiceName }
   | { readonly kind: 'lift-quarantine'; readonly id: Fingerprint };
 
 export type ChangeAnswer =
@@ -37,6 +38,7 @@ export function planChange(
     return planOf(id, 'lift-quarantine', actor, `lift ${request.id}`, undefined,
       `quarantine:${request.id}`, [plain(step)], 0);
   }
+  if (request.kind === 'remove') return planRemoval(request.service, actor, id, context);
   const service = context.picture.services.get(request.service);
   if (service === undefined) {
     return no('KIN_SERVICE_UNKNOWN', `no service ${request.service}`, 'See `kintsugi status`.');
@@ -54,6 +56,19 @@ export function planChange(
     case 'deploy':
       return planDeploy(request.release, service, actor, id, context);
   }
+}
+
+/** A service that the manifest no longer names: drained and stopped, nothing of it is kept up. */
+function planRemoval(
+  name: ServiceName, actor: string, id: string, context: DecideContext,
+): ChangeAnswer {
+  const leavers = replicasOf(context.fleet, name);
+  const all = leavers.flatMap((r) => [
+    plain({ kind: 'drain', replica: r.id, deadlineMs: 10_000 }),
+    plain({ kind: 'stop', replica: r.id, termMs: 5_000 }),
+  ]);
+  return planOf(id, 'remove', actor, `${name} is no longer wanted: stop it`, name,
+    `service:${name}`, all, leavers.length);
 }
 
 function planScale(

@@ -1,0 +1,225 @@
+// How does the control plane answer over HTTP? Loopback only, JSON, one operator token, an OpenAPI 3.1
+// document of all of it. Requests become calls of the port; nothing is decided here.
+//
+//   SV1. Everything is refused until `guard.ts` lets it in, before a body is read.
+//   SV2. Every failure is a problem document with a code, a fix and the request's id; a bug tells
+//        nothing of itself.
+//   SV3. What a caller sends is checked strictly: unknown fields are refused, not dropped.
+import type { AddressInfo } from 'node:net';
+import swagger from '@fastify/swagger';
+import { Ajv } from 'ajv';
+import fastify from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { KinError, messageOf } from '../model/errors.ts';
+import type { Clock, Ids, Log } from '../world/clock.ts';
+import { EventHub } from './events.ts';
+import type { EventLimits } from './events.ts';
+import { asKinError, problemOf } from './failure.ts';
+import { actorOf, refusalOf } from './guard.ts';
+import { metricsText } from './metrics.ts';
+import { openApiOptions, operationSchema } from './openapi.ts';
+import type { ControlPort } from './port.ts';
+import type { Route } from './route.ts';
+import { ROUTES } from './routes.ts';
+import { components } from './schema.ts';
+
+const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
+const BODY_BYTES = 1_310_720;
+
+export interface ControlApiOptions {
+  readonly control: ControlPort;
+  /** From `ensureOperatorToken(stateDir)`. */
+  readonly token: string;
+  /** Loopback only. */
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  readonly version: string;
+  readonly clock: Pick<Clock, 'sleep'>;
+  readonly ids: Pick<Ids, 'next'>;
+  readonly log: Log;
+  readonly eventLimits?: EventLimits;
+}
+
+export interface ControlApi {
+  readonly url: string;
+  readonly port: number;
+  /** Ends the streams and waits for the answers that are under way. */
+  close(): Promise<void>;
+}
+
+export async function startControlApi(options: ControlApiOptions): Promise<ControlApi> {
+  assertLoopback(options.host);
+  const hub = new EventHub(options.control, options.clock, options.log, options.eventLimits);
+  const app = newApp(options);
+  const address: { port: number } = { port: options.port };
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id).header('cache-control', 'no-store');
+    reply.header('x-content-type-options', 'nosniff');
+    const path = request.raw.url?.split('?', 1)[0] ?? '';
+    const refusal = refusalOf(path, request.headers, address.port, options.token);
+    if (refusal !== undefined) throw refusal;
+  });
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.log));
+  app.setNotFoundHandler((request) => {
+    throw routeUnknown(request);
+  });
+  await app.register(swagger, openApiOptions(options.version));
+  for (const schema of components()) app.addSchema(schema);
+  for (const route of ROUTES) addRoute(app, route, options.control);
+  addPlainRoutes(app, options.control, hub);
+  await listen(app, options);
+  address.port = (app.server.address() as AddressInfo).port;
+  const host = options.host === '::1' ? '[::1]' : options.host;
+  return {
+    url: `http://${host}:${address.port}`,
+    port: address.port,
+    close: async () => {
+      hub.close();
+      await app.close();
+    },
+  };
+}
+
+function newApp(options: ControlApiOptions): FastifyInstance {
+  const app = fastify({
+    bodyLimit: BODY_BYTES,
+    genReqId: () => options.ids.next('req'),
+    exposeHeadRoutes: false,
+    forceCloseConnections: true,
+    return503OnClosing: true,
+    requestTimeout: 60_000,
+    routerOptions: { maxParamLength: 200 },
+  });
+  // A POST without a body needs no content type; anything but JSON is refused.
+  app.removeContentTypeParser('text/plain');
+  // SV3. Text of paths and queries is turned into numbers; a body must have the right types already.
+  const strict = new Ajv({ useDefaults: true, strict: false });
+  const lenient = new Ajv({ useDefaults: true, coerceTypes: true, strict: false });
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    (httpPart === 'body' ? strict : lenient).compile(schema as object),
+  );
+  // The schemas of answers are documentation, held to the types by the compiler and the tests.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data));
+  return app;
+}
+
+function addRoute(app: FastifyInstance, route: Route, control: ControlPort): void {
+  app.route({
+    method: route.method,
+    url: route.url,
+    schema: operationSchema(route),
+    handler: async (request) =>
+      await route.run({
+        params: request.params,
+        query: request.query,
+        body: request.body,
+        control,
+        actor: actorOf(request.headers, request.id),
+      }),
+  });
+}
+
+function addPlainRoutes(app: FastifyInstance, control: ControlPort, hub: EventHub): void {
+  const hide = { schema: { hide: true } };
+  app.get('/healthz', hide, () => ({ status: 'ok' }));
+  app.get('/openapi.json', hide, () => app.swagger());
+  app.get('/metrics', hide, (_request, reply) =>
+    reply
+      .type('text/plain; version=0.0.4; charset=utf-8')
+      .serializer((text: string) => text)
+      .send(metricsText(control.status())),
+  );
+  app.get('/v1/events', hide, async (request, reply) => {
+    const after = resumePoint(request);
+    hub.assertRoom();
+    reply.hijack();
+    reply.raw.setHeader('x-request-id', request.id);
+    await hub.open(reply.raw, after);
+  });
+}
+
+function resumePoint(request: FastifyRequest): number | undefined {
+  const query = new URL(request.raw.url ?? '/', 'http://localhost').searchParams.get('after');
+  const header = request.headers['last-event-id'];
+  const text = typeof header === 'string' && header !== '' ? header : query;
+  if (text === null) return undefined;
+  const after = Number(text);
+  if (/^\d{1,16}$/u.test(text) && Number.isSafeInteger(after)) return after;
+  throw badRequest('Last-Event-ID (or ?after=) is not the number of an event');
+}
+
+async function listen(app: FastifyInstance, options: ControlApiOptions): Promise<void> {
+  try {
+    await app.listen({ host: options.host, port: options.port });
+  } catch (error) {
+    await app.close();
+    const taken = error instanceof Error && 'code' in error && error.code === 'EADDRINUSE';
+    if (!taken) throw error;
+    throw new KinError(
+      'KIN_PORT_TAKEN',
+      `port ${options.port} for the control API is in use on ${options.host}`,
+      'Use another one with --control-port, or stop the program that has it.',
+      { cause: error },
+    );
+  }
+}
+
+function assertLoopback(host: string): void {
+  if (LOOPBACK.has(host)) return;
+  throw new KinError(
+    'KIN_MANIFEST_CONTROL_HOST',
+    `the control API listens on loopback only, not on ${host}`,
+    'Set control.host to 127.0.0.1, and reach it from elsewhere through an SSH tunnel.',
+  );
+}
+
+function sendProblem(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  log: Log,
+): FastifyReply {
+  const known = asKinError(error) ?? frameworkError(error);
+  if (known === undefined) {
+    log.error('the control API met a bug', {
+      requestId: request.id,
+      method: request.method,
+      route: request.routeOptions.url ?? '',
+      error: messageOf(error),
+      stack: error instanceof Error ? (error.stack ?? '') : '',
+    });
+  }
+  const problem = problemOf(known ?? error, request.id);
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="kintsugi"');
+  return reply
+    .code(problem.status)
+    .type('application/problem+json; charset=utf-8')
+    .serializer((value: unknown) => JSON.stringify(value))
+    .send(problem);
+}
+
+/** What Fastify itself refuses: a body that is too big, is not JSON, or breaks the schema. */
+function frameworkError(error: unknown): KinError | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const status = 'statusCode' in error ? error.statusCode : undefined;
+  if ('validation' in error && error.validation !== undefined) return badRequest(error.message);
+  if (status === 413) return tooLarge();
+  if (status === 415) return mediaType();
+  if (typeof status === 'number' && status >= 400 && status < 500) return badRequest(error.message);
+  return undefined;
+}
+
+const REFERENCE = 'See /openapi.json for what this operation takes.';
+const badRequest = (message: string): KinError =>
+  new KinError('KIN_API_BAD_REQUEST', message, REFERENCE);
+const tooLarge = (): KinError =>
+  new KinError('KIN_API_TOO_LARGE', `the body has more than ${BODY_BYTES} bytes`, REFERENCE);
+const mediaType = (): KinError =>
+  new KinError('KIN_API_MEDIA_TYPE', 'the body is not application/json', REFERENCE);
+const routeUnknown = (request: FastifyRequest): KinError =>
+  new KinError(
+    'KIN_API_ROUTE_UNKNOWN',
+    `there is no ${request.method} ${request.url.split('?', 1)[0]?.slice(0, 200) ?? ''}`,
+    'See /openapi.json for the operations that there are.',
+  );

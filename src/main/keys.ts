@@ -1,0 +1,120 @@
+// Which secrets does an instance have of its own, and which API keys do its tenants have? Made once,
+// kept in 0600 files; of an API key only its MAC is ever stored.
+//
+//   KY1. A key is shown once, when it is made.
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { readStateFile, writeFirstKeysFile, writeStateFile } from '../api/state-folder.ts';
+import { keyMac, mintKey } from '../gateway/keys.ts';
+import { KinError } from '../model/errors.ts';
+import type { Manifest } from '../model/manifest.ts';
+import type { KeyRule } from '../model/routing.ts';
+import type { Clock } from '../world/clock.ts';
+import type { ApiKeyRow, Store } from '../world/store.ts';
+
+export interface OwnSecrets {
+  readonly pepper: string;
+  readonly assertionRoot: string;
+  readonly instance: string;
+}
+
+export function ownSecrets(stateDir: string): OwnSecrets {
+  return {
+    pepper: kept(join(stateDir, 'gateway.pepper')),
+    assertionRoot: kept(join(stateDir, 'assertion.root')),
+    instance: kept(join(stateDir, 'instance.id'))
+      .slice(0, 12)
+      .toLowerCase()
+      .replaceAll(/[^a-z0-9]/gu, 'x'),
+  };
+}
+
+function kept(path: string): string {
+  const found = readStateFile(path)?.trim();
+  if (found !== undefined && found.length >= 43) return found;
+  const made = randomBytes(32).toString('base64url');
+  writeStateFile(path, `${made}\n`);
+  return made;
+}
+
+export interface KeyRing {
+  /** By tenant, for the routing table. */
+  rules(): ReadonlyMap<string, readonly KeyRule[]>;
+  rows(): readonly ApiKeyRow[];
+  create(tenant: string): Promise<{ readonly id: string; readonly key: string }>;
+  revoke(id: string): Promise<void>;
+}
+
+export interface KeyPorts {
+  readonly store: Pick<Store, 'putKey' | 'dropKey' | 'keys'>;
+  readonly clock: Pick<Clock, 'nowMs'>;
+  readonly epoch: number;
+  readonly pepper: string;
+  readonly env: string;
+  readonly manifest: () => Manifest;
+}
+
+/** A tenant has at most so many keys: two for a rotation, and some for its own services. */
+const KEYS_MAX = 20;
+
+export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
+  let rows: readonly ApiKeyRow[] = await ports.store.keys();
+  return {
+    rows: () => rows,
+    rules() {
+      const rules = new Map<string, KeyRule[]>();
+      for (const { tenant, id, mac, expiresAtMs } of rows) {
+        const list = rules.get(tenant) ?? [];
+        list.push({ id, mac, expiresAtMs });
+        rules.set(tenant, list);
+      }
+      return rules;
+    },
+    async create(tenant) {
+      const known = [...ports.manifest().tenants.keys()].some((id) => id === tenant);
+      if (!known) {
+        throw new KinError('KIN_TENANT_UNKNOWN', `no tenant ${tenant}`, 'See `kintsugi tenants`.');
+      }
+      if (rows.filter((row) => row.tenant === tenant).length >= KEYS_MAX) {
+        throw new KinError(
+          'KIN_TENANT_KEYS_FULL',
+          `${tenant} has ${KEYS_MAX} keys already`,
+          'Revoke one first: `kintsugi tenants key revoke ID`.',
+        );
+      }
+      const minted = mintKey(ports.env, randomBytes(9), randomBytes(32));
+      const row: ApiKeyRow = {
+        id: minted.id,
+        tenant,
+        mac: keyMac(ports.pepper, minted.secret),
+        createdAtMs: ports.clock.nowMs(),
+        expiresAtMs: undefined,
+      };
+      await ports.store.putKey(row, ports.epoch);
+      rows = [...rows, row];
+      return { id: minted.id, key: minted.key };
+    },
+    async revoke(id) {
+      if (!rows.some((row) => row.id === id)) {
+        throw new KinError('KIN_KEY_UNKNOWN', `no key ${id}`, 'See `kintsugi tenants`.');
+      }
+      await ports.store.dropKey(id, ports.epoch);
+      rows = rows.filter((row) => row.id !== id);
+    },
+  };
+}
+
+/** Tenants that never had a key get one; all of them go into the one-time file (KY1). */
+export async function firstKeys(
+  ring: KeyRing,
+  manifest: Manifest,
+  stateDir: string,
+): Promise<readonly string[]> {
+  const have = new Set(ring.rows().map((row) => row.tenant));
+  const made = [];
+  for (const tenant of manifest.tenants.keys()) {
+    if (!have.has(tenant)) made.push({ tenant, ...(await ring.create(tenant)) });
+  }
+  if (made.length > 0) writeFirstKeysFile(stateDir, { v: 1, keys: made });
+  return made.map(({ tenant }) => tenant);
+}

@@ -1,0 +1,72 @@
+// How does the loop's ledger contract meet the transparency log? A thin adapter, the signing key in
+// a 0600 file of its own, and a high-water mark kept outside the log's folder.
+//
+//   ML1. The key is made once; its public half stands beside the log for offline verification.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { generateSigner, loadSigner, openLedger } from '@kintsugi/ledger';
+import type { HighWater, Ledger as Log, Signer } from '@kintsugi/ledger';
+import { makeOwnFolder, readStateFile, writeStateFile } from '../api/state-folder.ts';
+import type { Ledger, Written } from '../world/ledger.ts';
+
+export interface OpenedLedger {
+  readonly ledger: Ledger;
+  readonly log: Log;
+}
+
+export async function openLedgerIn(
+  dir: string,
+  name: string,
+  highWater: HighWater | undefined,
+): Promise<OpenedLedger> {
+  makeOwnFolder(dir);
+  const origin = `${name}.kintsugi.invalid/ledger`;
+  const signer = signerIn(dir, origin);
+  const log = await openLedger({
+    dir: join(dir, 'log'),
+    origin,
+    signer,
+    appendDeadlineMs: 5_000,
+    ...(highWater === undefined ? {} : { highWater }),
+  });
+  return { ledger: adapt(log), log };
+}
+
+function signerIn(dir: string, origin: string): Signer {
+  const path = join(dir, 'signing.key');
+  const secret = readStateFile(path);
+  if (secret !== undefined) return loadSigner(secret, origin);
+  const made = generateSigner(origin);
+  writeStateFile(path, `${made.secret}\n`);
+  writeStateFile(join(dir, 'vkey'), `${made.signer.vkey}\n`);
+  return made.signer;
+}
+
+/** The public key beside a log, for verification without a running controller. */
+export function vkeyIn(dir: string): string | undefined {
+  const path = join(dir, 'vkey');
+  return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
+}
+
+function adapt(log: Log): Ledger {
+  const written = (done: { readonly index: number; readonly leafHash: string }): Written => ({
+    index: done.index,
+    leafHash: done.leafHash,
+  });
+  return {
+    async intent(subject, detail) {
+      const intent = await log.intent({ kind: 'plan.intent', subject, detail });
+      return { index: intent.index, leafHash: intent.receipt.leafHash };
+    },
+    async outcome(index, result, detail) {
+      return written(await log.closeIntent(index, { result, detail }));
+    },
+    async record(kind, detail) {
+      return written(await log.record(kind, detail));
+    },
+    openIntents: () =>
+      log.openIntents().map(({ index, subject, detail }) => ({ index, subject, detail })),
+    head: () => ({ size: log.size, checkpoint: log.checkpoint().text }),
+    close: () => log.close(),
+  };
+}

@@ -1,0 +1,68 @@
+// Where are the logs of a target? A replica's or a service's from the runtime, the control plane's
+// own from its log files.
+import { open, readdir } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { join } from 'node:path';
+import type { LogPart } from '../api/contract.ts';
+import { KinError } from '../model/errors.ts';
+import { asReplicaId } from '../model/ids.ts';
+import { statePaths } from '../api/state-folder.ts';
+import type { Controller } from './controller.ts';
+
+const OWN = ['controller', 'init', 'gateway'] as const;
+
+export async function logsOf(
+  controller: Controller,
+  target: string,
+  bytes: number,
+): Promise<readonly LogPart[]> {
+  const limit = Math.min(Math.max(1, bytes), 1_048_576);
+  if (OWN.some((name) => name === target)) return await ownLogs(controller, target, limit);
+  const { runtime } = controller.world;
+  const running = runtime.list().filter((r) => r.service === target || r.id === target);
+  const ids = running.map((r) => r.id);
+  // A replica that has ended still has its last words.
+  if (ids.length === 0 && runtime.look(asReplicaId(target)) === 'ended') {
+    ids.push(asReplicaId(target));
+  }
+  if (ids.length === 0) {
+    throw new KinError(
+      'KIN_TARGET_UNKNOWN',
+      `no replica, service or part ${target}`,
+      `Name one that \`kintsugi status\` shows, or ${OWN.join(', ')}.`,
+    );
+  }
+  const share = Math.max(1, Math.floor(limit / ids.length));
+  return await Promise.all(
+    ids.map(async (id) => ({ source: id, text: await runtime.logs(id, share) })),
+  );
+}
+
+async function ownLogs(
+  controller: Controller,
+  target: string,
+  limit: number,
+): Promise<readonly LogPart[]> {
+  const { logs } = statePaths(controller.stateDir);
+  const names = (await readdir(logs)).filter((name) => name.startsWith(target)).sort();
+  const share = Math.max(1, Math.floor(limit / Math.max(1, names.length)));
+  return await Promise.all(
+    names.map(async (name) => ({
+      source: name.replace(/\.log$/u, ''),
+      text: await tail(join(logs, name), share),
+    })),
+  );
+}
+
+async function tail(path: string, bytes: number): Promise<string> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  try {
+    const { size } = await file.stat();
+    const length = Math.min(size, bytes);
+    const buffer = Buffer.alloc(length);
+    await file.read(buffer, 0, length, size - length);
+    return buffer.toString('utf8');
+  } finally {
+    await file.close();
+  }
+}

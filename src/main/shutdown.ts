@@ -1,0 +1,107 @@
+// How does everything stop? In order, with a record: first what serves, then what it needs; each gets
+// its time to finish. `controller` alone leaves all that serves untouched.
+import type { Actor, ShutdownMode } from '../api/port.ts';
+import { planId, runId, target } from '../model/ids.ts';
+import { messageOf } from '../model/errors.ts';
+import { planEssence } from '../model/plan.ts';
+import type { Plan, PlannedStep } from '../model/plan.ts';
+import type { Receipt } from '../model/receipt.ts';
+import type { Replica } from '../model/replica.ts';
+import type { Run } from '../model/run.ts';
+import type { Controller } from './controller.ts';
+
+/** Lets the answer of the call that asked for it get out first. */
+const GRACE_MS = 50;
+
+export async function shutdown(
+  controller: Controller,
+  mode: ShutdownMode,
+  actor: Actor,
+): Promise<void> {
+  controller.stopping = true;
+  controller.loop.state.halted = true;
+  controller.loop.state.recorder.tell({
+    entry: 'controller.stopped',
+    kind: 'controller.stopped',
+    text: `${actor.name} stops ${mode}`,
+    data: { mode, actor: actor.name },
+  });
+  const end = (): void => {
+    setTimeout(() => controller.stop.abort(), GRACE_MS);
+  };
+  if (mode === 'controller') {
+    end();
+    return;
+  }
+  void stopEverything(controller, actor)
+    .catch((error: unknown) =>
+      controller.world.log.error('shutdown', {
+        error: messageOf(error),
+      }),
+    )
+    .finally(end);
+}
+
+async function stopEverything(controller: Controller, actor: Actor): Promise<void> {
+  const { loop, world, settings } = controller;
+  const all = [...loop.state.book.fleet().replicas.values()].filter((r) => r.phase !== 'gone');
+  const [first, ...rest] = all.map((r): PlannedStep => ({
+    step: { kind: 'stop', replica: r.id, termMs: termOf(controller, r) },
+    undo: [],
+  }));
+  if (first === undefined) return;
+  const run = runOf(controller, [first, ...rest], actor);
+  const { receipt, index } = await loop.state.recorder.intend(run);
+  const stateful = (r: Replica): boolean =>
+    settings.manifest.services.get(r.service)?.kind === 'stateful';
+  // What depends goes before what it depends on.
+  await Promise.all(all.filter((r) => !stateful(r)).map((r) => end(controller, r, receipt)));
+  await Promise.all(all.filter(stateful).map((r) => end(controller, r, receipt)));
+  await loop.state.recorder.conclude({ ...run, intentIndex: index, state: 'done' }, 'succeeded');
+  world.log.info('everything is stopped', { replicas: all.length });
+}
+
+function termOf(controller: Controller, replica: Replica): number {
+  return controller.settings.manifest.services.get(replica.service)?.termMs ?? 5_000;
+}
+
+function runOf(controller: Controller, steps: Plan['steps'], actor: Actor): Run {
+  const { world, loop } = controller;
+  const plan: Plan = {
+    id: planId(world.ids.next('chg')),
+    playbook: 'shutdown',
+    target: target('system', 'all'),
+    origin: { kind: 'operator', actor: actor.name },
+    summary: `stop everything: ${steps.length} replicas`,
+    steps,
+    service: undefined,
+    disrupts: steps.length,
+    approval: { kind: 'none' },
+    verification: { symptoms: [], stableMs: 0, deadlineMs: 0 },
+    deadlineMs: 60_000,
+  };
+  return {
+    id: runId(world.ids.next('run')),
+    plan,
+    planDigest: loop.state.ports.digest(planEssence(plan)),
+    state: 'running',
+    incident: undefined,
+    intentIndex: undefined,
+    startedAtWallMs: world.clock.nowMs(),
+    endedAtWallMs: undefined,
+    steps: [],
+    failure: undefined,
+  };
+}
+
+async function end(controller: Controller, replica: Replica, receipt: Receipt): Promise<void> {
+  const { world, loop } = controller;
+  try {
+    await world.runtime.stop(replica.id, termOf(controller, replica), receipt);
+  } finally {
+    const now = loop.state.book.fleet().replicas.get(replica.id);
+    if (now !== undefined) {
+      await loop.state.book.change({ replicas: [{ ...now, phase: 'gone', weight: 0 }] });
+    }
+  }
+}

@@ -1,0 +1,113 @@
+// How is the applied manifest kept in the store? As JSON whose maps are lists of pairs, so that
+// their order stays. References to secrets stay references: no value of a secret is in it.
+//
+//   MJ1. `manifestFromJson(manifestToJson(m))` equals `m`.
+//   MJ2. A text of another version, or of another shape, is refused with `KIN_MANIFEST_STORED`.
+import { KinError } from '../model/errors.ts';
+import { checkId, dependencyName, serviceName, tenantId } from '../model/ids.ts';
+import type {
+  DependencySpec,
+  Manifest,
+  PlaybookChoice,
+  SecretSource,
+  ServiceSpec,
+  TenantSpec,
+} from '../model/manifest.ts';
+
+const VERSION = 1;
+
+type Stored<K extends string, V> = readonly (readonly [K, V])[];
+
+type StoredService = Omit<ServiceSpec, 'env' | 'unlessEnv'> & {
+  readonly env: Stored<string, string>;
+  readonly unlessEnv?: string;
+};
+
+interface StoredManifest {
+  readonly v: typeof VERSION;
+  readonly manifest: Omit<
+    Manifest,
+    'secrets' | 'services' | 'dependencies' | 'tenants' | 'healing'
+  > & {
+    readonly secrets: Stored<string, SecretSource>;
+    readonly services: Stored<string, StoredService>;
+    readonly dependencies: Stored<string, DependencySpec>;
+    readonly tenants: Stored<string, TenantSpec>;
+    readonly healing: Omit<Manifest['healing'], 'playbooks'> & {
+      readonly playbooks: Stored<string, PlaybookChoice>;
+    };
+  };
+}
+
+export function manifestToJson(manifest: Manifest): string {
+  const services = [...manifest.services].map(([name, spec]) => [
+    name,
+    { ...spec, env: [...spec.env] },
+  ]);
+  return JSON.stringify({
+    v: VERSION,
+    manifest: {
+      ...manifest,
+      secrets: [...manifest.secrets],
+      services,
+      dependencies: [...manifest.dependencies],
+      tenants: [...manifest.tenants],
+      healing: { ...manifest.healing, playbooks: [...manifest.healing.playbooks] },
+    },
+  });
+}
+
+export function manifestFromJson(json: string): Manifest {
+  try {
+    const stored = JSON.parse(json) as StoredManifest;
+    if (stored.v !== VERSION) throw new Error('its version is not known here');
+    return rebuild(stored.manifest);
+  } catch (error) {
+    throw new KinError(
+      'KIN_MANIFEST_STORED',
+      'the manifest kept in the store cannot be read',
+      'Run `kintsugi up` with the manifest file: it is applied and stored anew.',
+      { cause: error },
+    );
+  }
+}
+
+/** Brands every name again, and gives keys back that JSON leaves out because they are undefined. */
+function rebuild(stored: StoredManifest['manifest']): Manifest {
+  const { healing, compliance } = stored;
+  return {
+    name: textIn(stored.name),
+    baseDir: textIn(stored.baseDir),
+    gateway: stored.gateway,
+    control: stored.control,
+    secrets: new Map(stored.secrets),
+    services: new Map(stored.services.map(([name, spec]) => [serviceName(name), service(spec)])),
+    dependencies: new Map(
+      stored.dependencies.map(([name, spec]) => [
+        dependencyName(name),
+        { ...spec, service: spec.service, adminUrl: spec.adminUrl },
+      ]),
+    ),
+    tenants: new Map(stored.tenants.map(([name, spec]) => [tenantId(name), spec])),
+    healing: { ...healing, playbooks: new Map(healing.playbooks) },
+    compliance: {
+      ...compliance,
+      checks: compliance.checks.map((check) => ({ ...check, id: checkId(check.id) })),
+    },
+  };
+}
+
+function service(stored: StoredService): ServiceSpec {
+  const { memoryBytes, cpuCores, logBytes } = stored.resources;
+  return {
+    ...stored,
+    env: new Map(stored.env),
+    unlessEnv: stored.unlessEnv,
+    resources: { memoryBytes, cpuCores, logBytes },
+  };
+}
+
+function textIn(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new Error('a text is missing');
+}
