@@ -1,4 +1,5 @@
-// What does each answer to a call look like as JSON Schema? Goes with `schemas.ts`, which has the views.
+// What does each answer to a call look like as JSON Schema? Goes with `schemas.ts`, which has the
+// views.
 import type { ReleaseVerdict, RollbackEligibility } from '../model/release.ts';
 import type * as C from './contract.ts';
 import {

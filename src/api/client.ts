@@ -1,7 +1,8 @@
-// How does a program speak with the control plane? Typed calls over fetch, one a route of `routes.ts`,
-// and the event stream that resumes by itself.
+// How does a program speak with the control plane? Typed calls over fetch, one a route of
+// `routes.ts`, and the event stream that resumes by itself.
 //
-//   CL1. A problem document becomes the KinError that it was; no connection is KIN_API_UNREACHABLE.
+//   CL1. A problem document becomes the KinError that it was; no connection is
+//        KIN_API_UNREACHABLE.
 //   CL2. The token goes to loopback only, and never into an error.
 //   CL3. `events` goes on after a cut from the last event that it gave out, none twice.
 import { KinError, messageOf } from '../model/errors.ts';
@@ -73,7 +74,9 @@ export interface ControlClient {
   readonly drills: () => Promise<readonly DrillSpec[]>;
   readonly drill: (name: string, target: string) => Promise<DrillAnswer>;
   readonly shutdown: (mode: ShutdownMode) => Promise<{ readonly mode: ShutdownMode }>;
-  /** One connection; ends when the server or the signal ends it. `after`: resume behind this seq. */
+  /**
+   * One connection; ends when the server or the signal ends it. `after`: resume behind this seq.
+   */
   readonly stream: (
     after: number | undefined,
     signal: AbortSignal,

@@ -1,6 +1,7 @@
-// What does the control API show? The views that the CLI, the live view and the console read: plain
-// JSON, derived from the model and from nothing secret. Every time here is wall time in ms since the
-// epoch (the model's monotonic times are translated by the port), so a reader needs one clock only.
+// What does the control API show? The views that the CLI, the live view and the console read:
+// plain JSON, derived from the model and from nothing secret. Every time here is wall time in ms
+// since the epoch (the model's monotonic times are translated by the port), so a reader needs one
+// clock only.
 //
 //   C1. No view carries a secret; an API key appears once, in the answer that creates it.
 //   C2. A score never stands without its population and age (P11).
@@ -297,7 +298,9 @@ export interface ReleaseList {
   readonly releases: readonly ReleaseSummary[];
   /** Could `rollback` go back from the current release right now? */
   readonly rollback: RollbackEligibility;
-  /** Were a new release deployed now: could it come back to the current one? Said before a deploy. */
+  /**
+   * Were a new release deployed now: could it come back to the current one? Said before a deploy.
+   */
   readonly afterDeploy: RollbackEligibility;
 }
 

@@ -1,6 +1,6 @@
-// How does everybody hear what happens? One hub over `ControlPort.subscribe`: story events with their
-// sequence number as SSE id (a client that comes back names the last one it saw), and the status as
-// often as it changes, at most once a second.
+// How does everybody hear what happens? One hub over `ControlPort.subscribe`: story events with
+// their sequence number as SSE id (a client that comes back names the last one it saw), and the
+// status as often as it changes, at most once a second.
 //
 //   EV1. A resumed stream has every stored event after the named one, in order, none twice.
 //   EV2. A client that does not read is told so and disconnected; nobody else waits for it.

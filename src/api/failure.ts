@@ -1,5 +1,5 @@
-// What kind of failure is a code of the catalogue, and how is it told over HTTP and by an exit code?
-// One table for the API (status) and the CLI (exit code), so that both always agree.
+// What kind of failure is a code of the catalogue, and how is it told over HTTP and by an exit
+// code? One table for the API (status) and the CLI (exit code), so that both always agree.
 //
 //   FA1. What is not a KinError is a bug: its text never leaves the process.
 import { KinError } from '../model/errors.ts';
@@ -26,11 +26,11 @@ const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/^KIN_API_(?:TOO_MANY_STREAMS|STOPPING|UNREACHABLE)$/u, 'unavailable'],
   [/^KIN_(?:API_|NAME_INVALID|USAGE)/u, 'bad-request'],
   [/^KIN_NOT_RUNNING$/u, 'not-running'],
+  [/^KIN_(?:MANIFEST|STATE|PORT|PLATFORM|SETUP|SECRET|CONFIG|POSTGRES)/u, 'configuration'],
   [/_(?:UNKNOWN|NOT_FOUND)$|^KIN_LEDGER_RANGE$/u, 'missing'],
   [/_(?:REFUSED|INELIGIBLE|FORBIDDEN|FROZEN|DENIED|BUSY|PAUSED)$/u, 'refused'],
   [/^KIN_LEDGER_(?:DEADLINE|OVERLOADED|FULL|POISONED|CLOSED|LOCKED|IO)$/u, 'unavailable'],
   [/^KIN_(?:STORE|STARTING|STOPPING|STANDBY)/u, 'unavailable'],
-  [/^KIN_(?:MANIFEST|STATE|PORT|PLATFORM|SETUP|SECRET|CONFIG|POSTGRES)/u, 'configuration'],
 ];
 
 const STATUS: Readonly<Record<FailureClass, number>> = {

@@ -1,9 +1,11 @@
 // May this request enter at all? Asked before anything of it is read, for every path that there is
-// or is not: the API is loopback only, yet any web page in the operator's browser can reach loopback.
+// or is not: the API is loopback only, yet any web page in the operator's browser can reach
+// loopback.
 //
-//   GU1. Without the operator token every path but /healthz answers 401, unknown ones too.
-//   GU2. A Host that is not ours is refused: a name that an attacker rebinds to 127.0.0.1 is no use.
-//   GU3. A request that another origin's page made is refused; there is no CORS.
+//   GA1. Without the operator token every path but /healthz answers 401, unknown ones too.
+//   GA2. A Host that is not ours is refused: a name that an attacker rebinds to 127.0.0.1 is no
+//        use.
+//   GA3. A request that another origin's page made is refused; there is no CORS.
 import type { IncomingHttpHeaders } from 'node:http';
 import { KinError } from '../model/errors.ts';
 import type { Actor } from './port.ts';

@@ -1,5 +1,5 @@
-// What would a Prometheus want to know? The main gauges of the status, in the text exposition format.
-// Labels come from the manifest only, so their number is bounded.
+// What would a Prometheus want to know? The main gauges of the status, in the text exposition
+// format. Labels come from the manifest only, so their number is bounded.
 import type { Status } from './contract.ts';
 
 interface Metric {

@@ -1,6 +1,7 @@
-// How is a contract type written as JSON Schema without the two drifting apart? Each builder makes a
-// schema that carries its TypeScript type; `object<T>` wants exactly the fields of T, each with the
-// schema of exactly its type, so the compiler refuses a view that the schema does not describe.
+// How is a contract type written as JSON Schema without the two drifting apart? Each builder makes
+// a schema that carries its TypeScript type; `object<T>` wants exactly the fields of T, each with
+// the schema of exactly its type, so the compiler refuses a view that the schema does not
+// describe.
 
 export type JsonSchema = Readonly<Record<string, unknown>>;
 

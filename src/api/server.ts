@@ -1,5 +1,5 @@
-// How does the control plane answer over HTTP? Loopback only, JSON, one operator token, an OpenAPI 3.1
-// document of all of it. Requests become calls of the port; nothing is decided here.
+// How does the control plane answer over HTTP? Loopback only, JSON, one operator token, an OpenAPI
+// 3.1 document of all of it. Requests become calls of the port; nothing is decided here.
 //
 //   SV1. Everything is refused until `guard.ts` lets it in, before a body is read.
 //   SV2. Every failure is a problem document with a code, a fix and the request's id; a bug tells
@@ -93,7 +93,8 @@ function newApp(options: ControlApiOptions): FastifyInstance {
   });
   // A POST without a body needs no content type; anything but JSON is refused.
   app.removeContentTypeParser('text/plain');
-  // SV3. Text of paths and queries is turned into numbers; a body must have the right types already.
+  // SV3. Text of paths and queries is turned into numbers; a body must have the right types
+  // already.
   const strict = new Ajv({ useDefaults: true, strict: false });
   const lenient = new Ajv({ useDefaults: true, coerceTypes: true, strict: false });
   app.setValidatorCompiler(({ schema, httpPart }) =>

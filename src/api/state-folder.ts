@@ -1,7 +1,8 @@
-// Which files do the CLI and the controller leave for each other in the state folder, and what is in
-// them? The only place that names them. Everything here is 0600 in a folder that is 0700.
+// Which files do the CLI and the controller leave for each other in the state folder, and what is
+// in them? The only place that names them. Everything here is 0600 in a folder that is 0700.
 //
-//   SF1. A file appears whole or not at all (written beside, then renamed), never readable by others.
+//   SF1. A file appears whole or not at all (written beside, then renamed), never readable by
+//        others.
 //   SF2. A file that others could have written (owner or mode) is refused, not believed.
 import { createHash, randomBytes } from 'node:crypto';
 import {
@@ -95,7 +96,9 @@ export function statePaths(dir: string): StatePaths {
   };
 }
 
-/** The path of a unix socket may have 107 bytes (103 on macOS): deep folders get a short stand-in. */
+/**
+ * The path of a unix socket may have 107 bytes (103 on macOS): deep folders get a short stand-in.
+ */
 function socketPath(dir: string): string {
   const own = join(dir, 'control.sock');
   if (Buffer.byteLength(own) <= 100) return own;

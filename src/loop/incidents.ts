@@ -3,6 +3,7 @@ import { incidentMayBecome } from '../model/incident.ts';
 import type { Incident } from '../model/incident.ts';
 import type { Refusal } from '../model/plan.ts';
 import { assert, messageOf } from '../model/errors.ts';
+import { isFenced } from './act/executor.ts';
 import { incidentFact, refusalFact } from './record/record.ts';
 import type { IncidentChange } from './diagnose/incidents.ts';
 import type { LoopState } from './state.ts';
@@ -24,11 +25,35 @@ export function putIncident(state: LoopState, next: Incident): void {
   } else {
     state.incidents.set(next.id, next);
   }
-  state.ports.world.store.putIncident(next, state.ports.epoch).catch((error: unknown) => {
-    state.ports.world.log.error('incident not written', {
-      incident: next.id, error: messageOf(error),
-    });
-  });
+  const busy = state.unwritten.size > 0;
+  state.unwritten.set(next.id, next);
+  if (!busy) void writeBehind(state);
+}
+
+/** One write at a time: a store with several connections must not keep the older one. */
+async function writeBehind(state: LoopState): Promise<void> {
+  const { world, epoch } = state.ports;
+  for (const [id, incident] of state.unwritten) {
+    try {
+      await world.store.putIncident(incident, epoch);
+    } catch (error) {
+      if (isFenced(error)) {
+        endFenced(state, error);
+        return;
+      }
+      world.log.error('incident not written', { incident: id, error: messageOf(error) });
+    }
+    // What changed meanwhile is written again: the map goes on with it at its end.
+    const latest = state.unwritten.get(id);
+    state.unwritten.delete(id);
+    if (latest !== undefined && latest !== incident) state.unwritten.set(id, latest);
+  }
+}
+
+/** LP3: another leads now; this loop ends. */
+export function endFenced(state: LoopState, error: unknown): void {
+  state.fatal = error;
+  state.stop.abort();
 }
 
 export function applyIncidentChange(state: LoopState, change: IncidentChange): void {

@@ -7,6 +7,7 @@
 //   LP3. A stale epoch ends the loop: the new leader acts from then on.
 import type { Incident } from '../model/incident.ts';
 import type { Run } from '../model/run.ts';
+import { messageOf } from '../model/errors.ts';
 import { planId } from '../model/ids.ts';
 import { EMPTY_FLEET } from '../model/fleet.ts';
 import { keepBook } from './act/book.ts';
@@ -24,7 +25,7 @@ import { emptyCanvas, fold } from './observe/fold.ts';
 import { frame } from './observe/frame.ts';
 import { createInbox } from './observe/inbox.ts';
 import { startWatch } from './observe/watch.ts';
-import { createRecorder } from './record/record.ts';
+import { createRecorder, reconcileIntents, runOf } from './record/record.ts';
 import { applyIncidentChange, applyRefusal, putIncident } from './incidents.ts';
 import { launch, progress, resume, verify } from './runs.ts';
 import { tellSignal } from './tell.ts';
@@ -47,7 +48,13 @@ export function createLoop(ports: LoopPorts): Loop {
   const state = assemble(ports);
   // The picture is framed before anything goes on: a resumed step asks the budget of it.
   reframe(state, ports.world.clock.monotonicMs());
+  const open = new Set<string>(ports.runs.map((run) => run.id));
+  const left = ports.world.ledger.openIntents()
+    .filter(({ detail }) => !open.has(runOf(detail) ?? ''));
   for (const run of ports.runs) void resume(state, run);
+  reconcileIntents(ports, left).catch((error: unknown) => {
+    ports.world.log.error('intents not reconciled', { error: messageOf(error) });
+  });
   return {
     state,
     look: () => look(state),
@@ -74,7 +81,10 @@ function look(state: LoopState): void {
   const { clock } = state.ports.world;
   const nowMs = clock.monotonicMs();
   // observe
-  for (const signal of state.inbox.take()) {
+  const signals = state.inbox.take();
+  // Whether an end was wanted is asked of the book as it is now, not as it was at the last look.
+  if (signals.some((signal) => signal.kind === 'exited')) reframe(state, nowMs);
+  for (const signal of signals) {
     fold(state.canvas, signal);
     tellSignal(state, signal);
   }
@@ -89,7 +99,11 @@ function look(state: LoopState): void {
   }
   // verify what was done, then decide on what is left
   verify(state);
-  for (const incident of [...state.incidents.values()]) decideOn(state, incident);
+  // Only on what is there now: an incident that went quiet closes by itself.
+  const present = new Set(groups.map((group) => group.fingerprint));
+  for (const incident of [...state.incidents.values()]) {
+    if (present.has(incident.fingerprint)) decideOn(state, incident);
+  }
   for (const finding of state.findings) {
     const plan = converge(finding, contextOf(state));
     if (plan !== undefined) void launch(state, plan);
@@ -179,10 +193,7 @@ function assemble(ports: LoopPorts): LoopState {
     onReady: (replica) => {
       for (const wake of readyWords.get(replica) ?? []) wake();
     },
-    onAudit: (replica, event) => recorder.tell({
-      entry: 'service.audit', kind: 'service.audit', text: `audit event of ${replica}`,
-      data: { replica, event },
-    }),
+    onAudit: (replica, event) => world.ledger.note('service.audit', { replica, event }),
   });
   const approvals = createApprovals({
     world, epoch, nudge: () => inbox.nudge(),
@@ -223,7 +234,7 @@ function assemble(ports: LoopPorts): LoopState {
   const state: LoopState = {
     ports, canvas, inbox, watch, book, recorder, executor, approvals, stop,
     incidents: new Map(ports.incidents.map((i) => [i.id, afterRestart(i, ports)])),
-    live: new Map(), trials: new Map(), refusals: new Map(), readyWords,
+    unwritten: new Map(), live: new Map(), trials: new Map(), refusals: new Map(), readyWords,
     disruptions: [], findings: [], halted: false, fatal: undefined,
   };
   return state;

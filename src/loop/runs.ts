@@ -5,8 +5,9 @@
 //   LR2. A run that was open when the controller died is finished by the next one, under the same
 //        receipt index; its steps look before they act.
 //   LR3. What did not help counts as an attempt, whatever its outcome is called (P4).
+import type { Subject } from '../model/finding.ts';
 import { planId, target } from '../model/ids.ts';
-import type { ReplicaId, ServiceName } from '../model/ids.ts';
+import type { IncidentId, ReplicaId, ServiceName } from '../model/ids.ts';
 import { mintReceipt } from '../model/receipt.ts';
 import type { Incident } from '../model/incident.ts';
 import type { Plan, PlannedStep, Step } from '../model/plan.ts';
@@ -14,10 +15,10 @@ import type { Outcome, Run, Verdict } from '../model/run.ts';
 import { messageOf } from '../model/errors.ts';
 import { assess, measure } from './verify/assess.ts';
 import type { Assessment, Indicators } from './verify/assess.ts';
-import { verdictFact } from './record/record.ts';
+import { runOf, verdictFact } from './record/record.ts';
 import { isFenced } from './act/executor.ts';
 import { highestOrdinal } from './decide/steps.ts';
-import { putIncident } from './incidents.ts';
+import { endFenced, putIncident } from './incidents.ts';
 import type { LoopState } from './state.ts';
 
 /** Starts the run of a plan; answers when it has ended. */
@@ -46,7 +47,7 @@ export async function resume(state: LoopState, run: Run): Promise<void> {
     const { world } = state.ports;
     let index = run.intentIndex;
     let receipt;
-    const open = world.ledger.openIntents().find((i) => isIntentOf(i.detail, run));
+    const open = world.ledger.openIntents().find((i) => runOf(i.detail) === run.id);
     if (open === undefined) {
       const intent = await state.recorder.intend(run);
       index = intent.index;
@@ -69,11 +70,6 @@ export async function resume(state: LoopState, run: Run): Promise<void> {
 
 const mintResumed = (run: Run, index: number): ReturnType<typeof mintReceipt> =>
   mintReceipt(run.plan.id, run.planDigest, index, '');
-
-export function isIntentOf(detail: unknown, run: Pick<Run, 'id'>): boolean {
-  return typeof detail === 'object' && detail !== null && 'run' in detail
-    && detail.run === run.id;
-}
 
 function follow(state: LoopState, plan: Plan): Indicators {
   const brings = plan.steps.flatMap(({ step }) => bringsOf(step));
@@ -123,8 +119,7 @@ function told(state: LoopState, run: Run, kind: string, text: string): void {
 function giveUp(state: LoopState, plan: Plan, error: unknown): void {
   if (state.stop.signal.aborted) return;
   if (isFenced(error)) {
-    state.fatal = error;
-    state.stop.abort();
+    endFenced(state, error);
     return;
   }
   state.ports.world.log.error('a run could not be driven', {
@@ -200,14 +195,17 @@ function concludeChange(state: LoopState, plan: Plan, outcome: Outcome): void {
     return;
   }
   if (plan.playbook === 'rollout' && outcome.kind === 'undone') {
-    condemn(state, plan, service, outcome.reason);
+    condemn(state, plan, outcome.run, outcome.reason);
   }
 }
 
-const OWN_FAULT = /^(?:watch|await-ready):/u;
+/** What a release does by itself; an end by SIGKILL comes from outside. */
+const OWN_FAULT = /^(?:watch|await-ready):(?!.*ended by SIGKILL)/u;
 
-function condemn(state: LoopState, plan: Plan, service: ServiceName, reason: string): void {
-  if (!OWN_FAULT.test(reason)) return;
+function condemn(state: LoopState, plan: Plan, run: Run, reason: string): void {
+  const { service } = plan;
+  if (service === undefined || !OWN_FAULT.test(reason)) return;
+  if (!hadItsNeeds(state, service, run)) return;
   const first = plan.steps.find(({ step }) => step.kind === 'start')?.step;
   const release = first?.kind === 'start'
     ? state.book.fleet().releases.get(first.release) : undefined;
@@ -223,24 +221,61 @@ function condemn(state: LoopState, plan: Plan, service: ServiceName, reason: str
   });
 }
 
+/** Did everything that the service needs answer for the whole run? Else the blame is open. */
+function hadItsNeeds(state: LoopState, service: ServiceName, run: Run): boolean {
+  const { clock } = state.ports.world;
+  const begunAtMs = run.startedAtWallMs - (clock.nowMs() - clock.monotonicMs());
+  const needs = state.canvas.services.get(service)?.spec.dependsOn ?? [];
+  return needs.every((name) => {
+    const track = state.canvas.dependencies.get(name)?.track;
+    return track === undefined || (track.failures === 0
+      && (track.recoveredAtMs === undefined || track.recoveredAtMs < begunAtMs));
+  });
+}
+
 function beginTrial(
   state: LoopState, incident: Incident, plan: Plan, run: Run, before: Indicators,
 ): void {
   const nowMs = state.ports.world.clock.monotonicMs();
-  const [best] = incident.diagnosis.hypotheses;
-  const tenant = best.subject.kind === 'tenant-route' ? best.subject.tenant : undefined;
-  const service = 'service' in best.subject ? best.subject.service : plan.service;
+  const { subject } = incident.diagnosis.hypotheses[0];
+  const tenant = subject.kind === 'tenant-route' ? subject.tenant : undefined;
   state.trials.set(incident.id, {
     run, plan,
     trial: {
       verification: plan.verification, actedAtMs: nowMs, goneSinceMs: undefined, before,
-      own: { service, tenant },
+      own: { services: troubled(state, subject, plan), tenant },
     },
   });
   const next: Incident = {
     ...incident, state: { kind: 'verifying', plan: plan.id, sinceMs: nowMs },
   };
   putIncident(state, next);
+}
+
+/** Those that suffered from the fault itself: of a dependency, all that need it. */
+function troubled(
+  state: LoopState, subject: Subject, plan: Plan,
+): ReadonlySet<ServiceName> {
+  const own = suffering(state, subject);
+  return new Set(plan.service === undefined ? own : [...own, plan.service]);
+}
+
+function suffering(state: LoopState, subject: Subject): readonly ServiceName[] {
+  if ('service' in subject) return [subject.service];
+  if (subject.kind !== 'dependency') return [];
+  const specs = [...state.canvas.services.values()].map(({ spec }) => spec);
+  return specs.filter((spec) => spec.dependsOn.includes(subject.dependency))
+    .map((spec) => spec.name);
+}
+
+/** Services in trouble under the name of other incidents. */
+function explainedBy(state: LoopState, except: IncidentId): ReadonlySet<ServiceName> {
+  const services = new Set<ServiceName>();
+  for (const { id, diagnosis } of state.incidents.values()) {
+    if (id === except) continue;
+    for (const name of suffering(state, diagnosis.hypotheses[0].subject)) services.add(name);
+  }
+  return services;
 }
 
 /** Looks at every act that is being verified; called once a look, after detection. */
@@ -252,7 +287,8 @@ export function verify(state: LoopState): void {
       state.trials.delete(id);
       continue;
     }
-    const answer = assess(pending.trial, state.findings, state.canvas, nowMs);
+    const explained = explainedBy(state, id);
+    const answer = assess(pending.trial, state.findings, state.canvas, nowMs, explained);
     if (answer.kind === 'pending') {
       state.trials.set(id, { ...pending, trial: answer.trial });
       continue;
@@ -278,9 +314,16 @@ function judged(
   if (answer.kind === 'harmful') undoHarm(state, incident, plan);
 }
 
+const FINAL: ReadonlySet<Step['kind']> = new Set([
+  'stop', 'drain', 'set-release', 'mark-release', 'enforce-control',
+]);
+
 /** P4: what made things worse is taken back, as a plan of its own with its own record. */
 function undoHarm(state: LoopState, incident: Incident, plan: Plan): void {
-  const undo = [...plan.steps].reverse().flatMap(({ undo: steps }) =>
+  // What came before a step that cannot be taken back stays: undoing half of a swap would take
+  // away the half that serves.
+  const final = plan.steps.findLastIndex(({ step }) => FINAL.has(step.kind));
+  const undo = plan.steps.slice(final + 1).reverse().flatMap(({ undo: steps }) =>
     steps.map((step): PlannedStep => ({ step, undo: [] })));
   const [first, ...rest] = undo;
   if (first === undefined) return;

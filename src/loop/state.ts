@@ -63,6 +63,8 @@ export interface LoopState {
   readonly stop: AbortController;
   /** Open incidents; written by `incidents.ts`. */
   readonly incidents: Map<IncidentId, Incident>;
+  /** Incidents whose newest value is not durable yet; written by `incidents.ts`. */
+  readonly unwritten: Map<IncidentId, Incident>;
   /** Plans at work; written by `runs.ts`. */
   readonly live: Map<PlanId, LiveEntry>;
   readonly trials: Map<IncidentId, PendingTrial>;

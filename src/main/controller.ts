@@ -4,6 +4,7 @@
 //   CT1. Whatever cannot be opened gives one clear error in `failed.json`, and exit code 78 or 69.
 //   CT2. SIGTERM ends the controller alone: nothing that serves is touched.
 import { createHash } from 'node:crypto';
+import { chmodSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { canonicalJson } from '@kintsugi/ledger';
 import type { Ledger as Log } from '@kintsugi/ledger';
@@ -76,6 +77,7 @@ export async function runController(stateDir: string, signal: AbortSignal): Prom
       'Start with `kintsugi up MANIFEST`: it writes that file.',
     );
   }
+  letServicesThrough(stateDir);
   const { manifest } = await loadManifest(start.manifest, { env, overrides: overrides(start) });
   const stop = new AbortController();
   signal.addEventListener('abort', () => stop.abort(), { once: true });
@@ -89,6 +91,14 @@ export async function runController(stateDir: string, signal: AbortSignal): Prom
   } finally {
     await opened.close();
   }
+}
+
+/**
+ * Started by root, a service may drop to another user (PostgreSQL insists on it) and must still
+ * reach its data below the state folder: through, not in. What is in there is 0600 or 0700.
+ */
+function letServicesThrough(stateDir: string): void {
+  if (process.getuid?.() === 0) chmodSync(stateDir, 0o711);
 }
 
 export function overrides(start: StartFile): Record<string, number> {

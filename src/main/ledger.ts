@@ -64,6 +64,11 @@ function adapt(log: Log): Ledger {
     async record(kind, detail) {
       return written(await log.record(kind, detail));
     },
+    note(kind, detail) {
+      log.record(kind, detail, { wait: 'queued' }).catch(() => {
+        // The ledger counts what it could not take and writes the gap itself.
+      });
+    },
     openIntents: () =>
       log.openIntents().map(({ index, subject, detail }) => ({ index, subject, detail })),
     head: () => ({ size: log.size, checkpoint: log.checkpoint().text }),

@@ -68,8 +68,8 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     log,
     monotonicMs: () => clock.monotonicMs(),
   });
-  const probes = openProbes({ dependencies: new Map() });
-  const controls = openControls({ checks: [], urls: () => undefined, log });
+  const probes = openProbes();
+  const controls = openControls({ log });
   const world: World = {
     clock,
     random: openRandom(),
@@ -88,7 +88,11 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     configure(settings) {
       const urls = dependencyUrls(settings, stateDir, env);
       probes.configure(urls.probes);
-      controls.configure(settings.manifest.compliance.checks, (name) => urls.controls.get(name));
+      controls.configure(
+        settings.manifest.compliance.checks,
+        (name) => urls.controls.get(name),
+        [...settings.manifest.tenants.keys()],
+      );
     },
     async close() {
       await gateways.close();

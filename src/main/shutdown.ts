@@ -52,6 +52,11 @@ async function stopEverything(controller: Controller, actor: Actor): Promise<voi
   if (first === undefined) return;
   const run = runOf(controller, [first, ...rest], actor);
   const { receipt, index } = await loop.state.recorder.intend(run);
+  // From here on an exit is wanted: nobody is to be told of an incident.
+  await loop.state.book.change({
+    replicas: all.map((r): Replica =>
+      r.phase === 'ready' ? { ...r, phase: 'draining', weight: 0 } : r),
+  });
   const stateful = (r: Replica): boolean =>
     settings.manifest.services.get(r.service)?.kind === 'stateful';
   // What depends goes before what it depends on.

@@ -46,7 +46,7 @@ function effectText(effect: ChangeEffect): string {
     case 'restarts-gateway':
       return 'replaces the gateway workers one by one';
     case 'restarts-control':
-      return 'restarts the control plane (replicas keep running)';
+      return 'restarts the control plane only';
   }
 }
 

@@ -61,9 +61,13 @@ export function diffManifest(
   const none: ReadonlyMap<string, never> = new Map<string, never>();
   return [
     ...singles(running, wanted),
-    ...entries('secret', running?.secrets ?? none, wanted.secrets, (name) =>
-      replaces(users(running, wanted, (part) => part.kind === 'secret' && part.name === name)),
-    ),
+    ...entries('secret', running?.secrets ?? none, wanted.secrets, (name) => {
+      // A secret that was generated once is kept, whatever size is asked for now.
+      if (running?.secrets.get(name)?.kind === wanted.secrets.get(name)?.kind) {
+        if (wanted.secrets.get(name)?.kind === 'generate') return LIVE;
+      }
+      return replaces(users(running, wanted, (p) => p.kind === 'secret' && p.name === name));
+    }),
     ...serviceChanges(running?.services ?? none, wanted.services),
     ...entries('dependency', running?.dependencies ?? none, wanted.dependencies, live),
     ...entries('tenant', running?.tenants ?? none, wanted.tenants, live),

@@ -40,11 +40,23 @@ function walk(value: unknown, path: string, key: string, leaves: Map<string, Lea
       leaves.set(path, leaf(`[${items.map(String).join(', ')}]`, key));
     } else items.forEach((item, i) => walk(item, `${path}[${i}]`, key, leaves));
   } else if (typeof value === 'object' && value !== null) {
-    for (const [name, inner] of Object.entries(value)) {
+    for (const [name, inner] of Object.entries(asWritten(value))) {
       const [spelled, text] = spelling(name, inner);
       walk(text, under(path, spelled), spelled, leaves);
     }
   } else leaves.set(path, leaf(plain(value), key));
+}
+
+/** Probes and secrets are told apart by which of their keys is written. */
+function asWritten(value: object): object {
+  if ('kind' in value && value.kind === 'generate' && 'bytes' in value) {
+    return { generate: value.bytes };
+  }
+  if ('kind' in value && value.kind === 'file' && 'path' in value) return { file: value.path };
+  if ('kind' in value && value.kind === 'env' && 'name' in value) return { env: value.name };
+  if (!('path' in value && 'failures' in value && 'kind' in value)) return value;
+  const { kind, path, ...times } = value;
+  return kind === 'http' ? { http: path, ...times } : { tcp: true, ...times };
 }
 
 function plain(value: unknown): string {

@@ -4,6 +4,7 @@
 //
 //   GU1. Nothing is executed or imported, and every file is read with a limit.
 //   GU2. What comes out is a manifest that `loadManifest` accepts once its program exists.
+import { constants } from 'node:fs';
 import { open, readdir, realpath } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { nodeScript, splitCommand } from './command.ts';
@@ -73,7 +74,7 @@ const READ_BYTES_MAX = 256 * 1024;
 /** The start of a text file, or nothing. */
 async function readText(path: string): Promise<string> {
   try {
-    const file = await open(path, 'r');
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       if (!(await file.stat()).isFile()) return '';
       const { bytesRead, buffer } = await file.read(Buffer.alloc(READ_BYTES_MAX), 0);

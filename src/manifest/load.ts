@@ -2,7 +2,7 @@
 //
 //   LD1. All problems of a file are found in one go and thrown together as `ManifestErrors`.
 //   LD2. A manifest that comes out has every default filled in and every reference checked.
-import { readFile, stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { isMap, isScalar } from 'yaml';
 import type { Manifest } from '../model/manifest.ts';
@@ -145,6 +145,15 @@ async function isFolder(path: string): Promise<boolean> {
   return found?.isDirectory() === true;
 }
 
+async function isReadableFile(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}
+
 const JWKS_URL = /^(?:https:\/\/|http:\/\/(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])[:/])/u;
 
 async function checkJwks(c: Checking, baseDir: string): Promise<void> {
@@ -163,8 +172,7 @@ async function checkJwks(c: Checking, baseDir: string): Promise<void> {
       );
       continue;
     }
-    const content = await readFile(resolve(baseDir, jwks), 'utf8').catch(() => undefined);
-    if (content !== undefined) continue;
+    if (await isReadableFile(resolve(baseDir, jwks))) continue;
     const found = `${JSON.stringify(jwks.slice(0, 100))}, which cannot be read`;
     problem(c, 'KIN_MANIFEST_NOT_FOUND', path, found, 'a JWKS file');
   }

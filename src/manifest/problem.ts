@@ -51,8 +51,7 @@ export type AdviceKind =
   | 'framework-unchecked'
   | 'region-unserved'
   | 'control-not-healable'
-  | 'nobody-may-enter'
-  | 'route-unreachable';
+  | 'nobody-may-enter';
 
 /** Allowed, and still worth a second look. */
 export interface ManifestWarning {

@@ -35,7 +35,7 @@ export function readDocument(
 }
 
 function readNode(r: Reading, raw: unknown, shape: Shape, above: Spot): unknown {
-  const node = isAlias(raw) ? raw.resolve(r.source.doc) : raw;
+  const node = isAlias(raw) ? r.source.targets.get(raw) : raw;
   const place = nodePlace(r.source, raw) ?? above.place;
   const spot = { path: above.path, place, key: above.place };
   if (!r.places.has(spot.path)) r.places.set(spot.path, spot.place);

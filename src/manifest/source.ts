@@ -3,9 +3,10 @@
 //
 //   SO1. No file makes this slow or large: size, nodes, depth and aliases are limited.
 //   SO2. A key written twice is an error that names both places.
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { LineCounter, isAlias, isCollection, isMap, isScalar, parseDocument, visit } from 'yaml';
-import type { Document, Node, YAMLMap } from 'yaml';
+import type { Alias, Document, Node, YAMLMap } from 'yaml';
 import { messageOf } from '../model/errors.ts';
 import { WHOLE_FILE } from './problem.ts';
 import type { Place, ProblemList } from './problem.ts';
@@ -19,6 +20,8 @@ const SYNTAX_PROBLEMS_MAX = 10;
 export interface YamlSource {
   readonly doc: Document.Parsed;
   readonly lines: LineCounter;
+  /** What each alias stands for, found in one pass: the library's own search is one per alias. */
+  readonly targets: ReadonlyMap<Alias, Node>;
 }
 
 /** Reads the bytes of the file; undefined (and a problem) when it cannot be had. */
@@ -27,7 +30,8 @@ export async function readBytes(
   problems: ProblemList,
 ): Promise<Uint8Array | undefined> {
   try {
-    const file = await open(path, 'r');
+    // O_NONBLOCK: a named pipe in its place must not block for ever.
+    const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = await file.stat();
       if (!stat.isFile()) throw Object.assign(new Error('not a file'), { code: 'EISDIR' });
@@ -114,11 +118,12 @@ export function parseYaml(text: string, problems: ProblemList): YamlSource | und
     // Its own search for duplicates is quadratic; `census` does it in one pass (SO1).
     uniqueKeys: false,
   });
-  const source = { doc, lines };
+  const targets = new Map<Alias, Node>();
+  const source = { doc, lines, targets };
   for (const error of syntaxErrors(doc)) {
     problems.add('KIN_MANIFEST_SYNTAX', placeOf(source, error.pos[0]), '', syntaxText(error.code));
   }
-  if (problems.count() === known) census(source, problems);
+  if (problems.count() === known) census(source, targets, problems);
   return problems.count() === known ? source : undefined;
 }
 
@@ -192,11 +197,10 @@ export function nodePlace(source: YamlSource, node: unknown): Place | undefined 
 }
 
 /** Counts what could grow without bound, and finds doubled keys, unknown anchors and tags. */
-function census(source: YamlSource, problems: ProblemList): void {
-  const counts = { nodes: 0, aliases: 0, over: undefined as string | undefined };
-  const anchors = new Set<string>();
+function census(source: YamlSource, targets: Map<Alias, Node>, problems: ProblemList): void {
+  const counts = { nodes: 0, aliases: 0 };
+  const anchors = new Map<string, Node>();
   const stop = (what: string, node: unknown): symbol => {
-    counts.over = what;
     problems.add('KIN_MANIFEST_TOO_LARGE', nodePlace(source, node) ?? WHOLE_FILE, '', {
       found: what,
       expected: `at most ${NODES_MAX} values, ${DEPTH_MAX} levels and ${ALIASES_MAX} aliases`,
@@ -213,7 +217,9 @@ function census(source: YamlSource, problems: ProblemList): void {
       else {
         counts.aliases += 1;
         if (counts.aliases > ALIASES_MAX) return stop('too many aliases', node);
-        if (!anchors.has(node.source)) unknownAlias(source, node, problems);
+        const target = anchors.get(node.source);
+        if (target === undefined) unknownAlias(source, node, problems);
+        else targets.set(node, target);
       }
       if (isMap(node)) doubledKeys(source, node, problems);
       return undefined;
@@ -221,8 +227,9 @@ function census(source: YamlSource, problems: ProblemList): void {
   });
 }
 
-function noteAnchor(node: Node, anchors: Set<string>): void {
-  if ((isScalar(node) || isCollection(node)) && node.anchor !== undefined) anchors.add(node.anchor);
+function noteAnchor(node: Node, anchors: Map<string, Node>): void {
+  const { anchor } = isScalar(node) || isCollection(node) ? node : {};
+  if (anchor !== undefined) anchors.set(anchor, node);
 }
 
 function unknownAlias(source: YamlSource, node: Node, problems: ProblemList): void {

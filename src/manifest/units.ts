@@ -27,7 +27,7 @@ const HOUR = 3_600_000;
 
 export const UNITS: Readonly<Record<Unit, UnitWords>> = {
   duration: {
-    accepts: 'a duration with its unit: 500ms, 2s, 5m, 1h or 24h',
+    accepts: 'a duration such as 500ms, 2s, 5m, 1h, 24h',
     examples: ['500ms', '10s', '15m'],
     factors: { ms: 1, s: 1_000, m: MINUTE, h: HOUR },
     bare: false,
@@ -51,7 +51,7 @@ export const UNITS: Readonly<Record<Unit, UnitWords>> = {
     },
   },
   size: {
-    accepts: 'a size with its unit: 512B, 64KiB, 256MiB, 1GiB, or decimal 10KB, 10MB, 1GB',
+    accepts: 'a size such as 64KiB, 256MiB, 1GiB, or decimal 10KB, 10MB, 1GB',
     examples: ['64KiB', '256MiB', '1GiB'],
     factors: { B: 1, KB: 1e3, KiB: 1024, MB: 1e6, MiB: 1024 ** 2, GB: 1e9, GiB: 1024 ** 3 },
     bare: false,
@@ -74,7 +74,7 @@ export const UNITS: Readonly<Record<Unit, UnitWords>> = {
     },
   },
   rate: {
-    accepts: 'a rate with its unit: 200/s, 6000/m or 10000/h',
+    accepts: 'a rate such as 200/s, 6000/m, 10000/h',
     examples: ['200/s', '6000/m'],
     factors: { '/h': 1 / 3600, '/m': 1 / 60, '/s': 1 },
     bare: false,

@@ -27,6 +27,8 @@ export interface Ledger {
   ): Promise<Written>;
   /** Durable when resolved. */
   record(kind: EntryKind, detail: unknown): Promise<Written>;
+  /** Access events: written with the next group, never waited for; a loss is counted. */
+  note(kind: EntryKind, detail: unknown): void;
   /** Intents without an outcome, oldest first: reconciled after a start. */
   openIntents(): readonly OpenIntent[];
   /** Entries and signed head, for status. */

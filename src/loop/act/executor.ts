@@ -56,15 +56,38 @@ async function begin(ports: ExecutorPorts, plan: Plan): Promise<Begun> {
     steps: [], failure: undefined,
   };
   // Both must be durable before the first act; they do not wait for each other (EX1).
-  const [answer, intent] = await Promise.all([
+  const [answer, intent] = await Promise.allSettled([
     world.store.beginRun(run, ports.epoch), ports.intend(run),
   ]);
-  if (answer.kind === 'busy') {
-    await ports.conclude({ ...run, failure: `target held by ${answer.run}` }, 'failed');
-    return { kind: 'busy', by: answer.run };
+  if (answer.status === 'rejected') {
+    // A fenced owner writes nothing more: its successor closes what it left open.
+    if (intent.status === 'fulfilled' && !isFenced(answer.reason)) {
+      const intended = { ...run, intentIndex: intent.value.index };
+      await ports.conclude({ ...intended, failure: messageOf(answer.reason) }, 'failed');
+    }
+    throw answer.reason;
+  }
+  if (intent.status === 'rejected') {
+    if (answer.value.kind === 'begun') await abandon(ports, run, messageOf(intent.reason));
+    throw intent.reason;
+  }
+  const { index, receipt } = intent.value;
+  const begun: Run = { ...run, intentIndex: index };
+  if (answer.value.kind === 'busy') {
+    await ports.conclude({ ...begun, failure: `target held by ${answer.value.run}` }, 'failed');
+    return { kind: 'busy', by: answer.value.run };
   }
   await ports.crashPoint('begun');
-  return { kind: 'begun', run: { ...run, intentIndex: intent.index }, receipt: intent.receipt };
+  return { kind: 'begun', run: begun, receipt };
+}
+
+/** A run without an intent did nothing and must not hold its target (EX1). */
+async function abandon(ports: ExecutorPorts, run: Run, why: string): Promise<void> {
+  if (run.state === 'waiting') {
+    await move(ports, run, 'refused', why);
+    return;
+  }
+  await move(ports, await move(ports, run, 'undoing', why), 'undone', why);
 }
 
 async function finish(ports: ExecutorPorts, run: Run, receipt: Receipt): Promise<Outcome> {

@@ -3,13 +3,14 @@
 //
 //   CV1. Nothing is started for a service whose starts failed a moment ago (backoff), nor while
 //        everything is on hold.
-//   CV2. Surplus goes newest first, drained, and only as far as the budget allows.
+//   CV3. A replica that is ready without its share of requests is routed before any is started.
+//   CV2. Surplus goes, other releases first, then newest first, drained, and only as far as the budget allows.
 import type { Finding } from '../../model/finding.ts';
 import { nextIds } from '../../model/fleet.ts';
 import { planId, target } from '../../model/ids.ts';
 import type { ReplicaId } from '../../model/ids.ts';
-import type { Plan, PlannedStep } from '../../model/plan.ts';
-import type { ServiceView } from '../../model/picture.ts';
+import type { Plan, PlannedStep, Step } from '../../model/plan.ts';
+import type { ReplicaView, ServiceView } from '../../model/picture.ts';
 import { isAvailable } from '../../model/picture.ts';
 import { askBudget, serviceReplicas } from '../../model/budget.ts';
 import type { DecideContext } from './context.ts';
@@ -24,8 +25,7 @@ export function converge(finding: Finding, context: DecideContext): Plan | undef
   const service = context.picture.services.get(finding.subject.service);
   if (service === undefined || service.paused || context.halted || !context.warm) return undefined;
   const { name } = service.spec;
-  const busy = context.liveRuns.some((run) =>
-    run.service === name && run.playbook !== 'restart-dependency');
+  const busy = context.liveRuns.some((run) => run.service === name);
   if (busy || held(service, context)) return undefined;
   switch (finding.kind) {
     case 'under-capacity':
@@ -62,12 +62,29 @@ function grow(
   });
   const book = context.fleet.services.get(name);
   if (down || book === undefined) return undefined;
-  const active = serviceReplicas(context.picture, name)
-    .filter((r) => r.role === 'active' && r.phase !== 'draining').length;
+  const mine = serviceReplicas(context.picture, name).filter((r) =>
+    r.role === 'active' && r.phase !== 'draining' && r.release === service.release);
+  const unrouted = mine.filter((r) =>
+    r.phase === 'ready' && r.exited === undefined && r.weight < 100);
+  if (unrouted.length > 0) return routeIn(service, unrouted, context);
+  const active = mine.length;
   const missing = Math.min(service.replicas - active, limit ?? 16);
   const ids = nextIds(book, missing);
   return planOf(service, bringUp(service, ids, 'active', context),
     `${name}: ${active} of ${service.replicas} replicas, start ${ids.join(', ')}`, context);
+}
+
+/** CV3. What an interrupted run left ready and without its share of requests. */
+function routeIn(
+  service: ServiceView, unrouted: readonly ReplicaView[], context: DecideContext,
+): Plan | undefined {
+  const weights = unrouted.map((r) => ({ replica: r.id, weight: 100 }));
+  const undo: readonly Step[] = [{
+    kind: 'route', weights: unrouted.map((r) => ({ replica: r.id, weight: r.weight })),
+  }];
+  const ids = unrouted.map((r) => r.id).join(', ');
+  return planOf(service, [{ step: { kind: 'route', weights }, undo }],
+    `${service.spec.name}: ${ids} ready without requests, route them`, context);
 }
 
 /** All are started first, then each is awaited and routed as it comes. */
@@ -93,7 +110,8 @@ function shrink(service: ServiceView, context: DecideContext): Plan | undefined 
   const surplus = active.length - service.replicas;
   // Those that serve nobody go first, then the newest.
   const leavers = [...active]
-    .sort((a, b) => Number(isAvailable(a)) - Number(isAvailable(b))
+    .sort((a, b) => Number(a.release === service.release) - Number(b.release === service.release)
+      || Number(isAvailable(a)) - Number(isAvailable(b))
       || b.startedAtMs - a.startedAtMs)
     .slice(0, surplus);
   const ids = leavers.map((r) => r.id);

@@ -1,22 +1,26 @@
 // Does one tenant's request crash whatever serves it? Found by what the deaths have in common: the
 // combination of tenant, method and route that was inside every replica when it died.
 //
-//   PO1. At least two deaths of different replicas, within a minute.
+//   PO1. At least two deaths of different replicas within a minute, none of them a kill from outside
+//        (no request sends SIGKILL); or the word of a gateway, which sees more.
 //   PO2. Exactly one combination is common to the latest deaths; with two or more nobody is
 //        accused yet.
 //   PO3. A combination that is already held back is no finding any more.
+//   PO4. Nobody is accused whose presence in all of these deaths could well be chance: more than 1
+//        in 100, from the tenant's share of the traffic and the size of each crowd.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
 import type { DeathRecord, Picture, ServiceView } from '../../model/picture.ts';
+import { sumWindows } from '../../model/picture.ts';
 import type { Suspect } from '../../model/signal.ts';
 import { quarantineId } from '../../model/quarantine.ts';
 
-const RULE = { windowMs: 60_000, deathsMin: 2, deathsUsed: 4 } as const;
+const RULE = { windowMs: 60_000, deathsMin: 2, deathsUsed: 8, chanceMax: 0.01 } as const;
 
 export function detectPoison(picture: Picture, nowMs: number): Finding[] {
   const found: Finding[] = [];
   for (const service of picture.services.values()) {
-    for (const [suspect, evidence, sinceMs] of accused(service, nowMs)) {
+    for (const [suspect, evidence, sinceMs] of accused(service, picture, nowMs)) {
       const { tenant, method, route } = suspect;
       const view = picture.tenants.get(tenant);
       if (view?.quarantined.has(quarantineId(suspect)) === true) continue;
@@ -31,7 +35,9 @@ export function detectPoison(picture: Picture, nowMs: number): Finding[] {
 
 type Accusation = readonly [Suspect, readonly string[], number];
 
-function accused(service: ServiceView, nowMs: number): readonly Accusation[] {
+function accused(
+  service: ServiceView, picture: Picture, nowMs: number,
+): readonly Accusation[] {
   const accusations = new Map<string, Accusation>();
   for (const held of service.held) {
     if (held.atMs < nowMs - RULE.windowMs) continue;
@@ -39,11 +45,14 @@ function accused(service: ServiceView, nowMs: number): readonly Accusation[] {
       held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
     ]);
   }
-  const deaths = service.deaths.filter((d) =>
-    d.atMs >= nowMs - RULE.windowMs && d.suspects.length > 0);
-  const common = commonSuspect(deaths.slice(-RULE.deathsUsed));
+  const killed = new Set(service.exits.flatMap(({ exit, replica }) =>
+    exit.kind === 'signal' && exit.signal === 'SIGKILL' ? [replica] : []));
+  const deaths = service.deaths.filter((d) => d.atMs >= nowMs - RULE.windowMs
+    && d.suspects.length > 0 && !killed.has(d.replica)).slice(-RULE.deathsUsed);
+  const common = commonSuspect(deaths);
   const last = deaths.at(-1);
-  if (common !== undefined && last !== undefined) {
+  if (common !== undefined && last !== undefined
+    && !couldBeChance(common, deaths, picture, nowMs)) {
     accusations.set(quarantineId(common), [
       common,
       [`inside ${deaths.length} replicas when they died: `
@@ -52,6 +61,23 @@ function accused(service: ServiceView, nowMs: number): readonly Accusation[] {
     ]);
   }
   return [...accusations.values()];
+}
+
+/** The tenant's share stands for the combination's own, which is at most as large. */
+function couldBeChance(
+  common: Suspect, deaths: readonly DeathRecord[], picture: Picture, nowMs: number,
+): boolean {
+  let own = 0;
+  let all = 0;
+  for (const { id, windows } of picture.tenants.values()) {
+    const { requests } = sumWindows(windows, nowMs, RULE.windowMs);
+    all += requests;
+    if (id === common.tenant) own += requests;
+  }
+  const share = all === 0 ? 1 : own / all;
+  let chance = 1;
+  for (const death of deaths) chance *= 1 - (1 - share) ** death.suspects.length;
+  return chance > RULE.chanceMax;
 }
 
 function commonSuspect(deaths: readonly DeathRecord[]): Suspect | undefined {

@@ -9,7 +9,8 @@ import { subjectText } from '../../model/finding.ts';
 import { fingerprint } from '../../model/ids.ts';
 import type { DependencyName, Fingerprint, ServiceName } from '../../model/ids.ts';
 import type { Diagnosis, Hypothesis } from '../../model/incident.ts';
-import type { Picture, ServiceView } from '../../model/picture.ts';
+import type { DependencyView, Picture, ServiceView } from '../../model/picture.ts';
+import { serviceReplicas } from '../../model/budget.ts';
 
 export interface Group {
   readonly fingerprint: Fingerprint;
@@ -78,10 +79,9 @@ function groupDependencies(left: Set<Finding>, picture: Picture, nowMs: number):
     const providerGone = service === undefined ? [] : [...left].filter((f) =>
       serviceOf(f.subject) === service && f.subject.kind === 'replica');
     if (down === undefined && providerGone.length === 0) {
-      const backAtMs = dependency.track.recoveredAtMs;
-      const aftermath = backAtMs !== undefined && nowMs - backAtMs < AFTERMATH_MS;
-      // Its users are still coming back: blaming them now would restart them for nothing.
-      if (aftermath) take(left, (f) => isSymptom(f, users));
+      // Not yet known to be down, or its users are still coming back: blaming them now would
+      // restart them for nothing.
+      if (isUnsure(dependency, picture, nowMs)) take(left, (f) => isSymptom(f, users));
       continue;
     }
     const subject = { kind: 'dependency', dependency: name } as const;
@@ -96,6 +96,20 @@ function groupDependencies(left: Set<Finding>, picture: Picture, nowMs: number):
     ]));
   }
   return groups;
+}
+
+/** Is it between up and down: a probe failed, its process is starting, or it came back just now? */
+function isUnsure(dependency: DependencyView, picture: Picture, nowMs: number): boolean {
+  const { track, spec } = dependency;
+  if (track.failures > 0 || track.okAtMs === undefined) return true;
+  if (track.recoveredAtMs !== undefined && nowMs - track.recoveredAtMs < AFTERMATH_MS) return true;
+  const { service } = spec;
+  if (service === undefined) return false;
+  const ready = serviceReplicas(picture, service)
+    .filter((r) => r.phase === 'ready' && r.exited === undefined);
+  if (ready.length === 0) return true;
+  const sinceMs = Math.min(...ready.map((r) => r.readyAtMs ?? 0));
+  return nowMs - sinceMs < AFTERMATH_MS;
 }
 
 function isSymptom(finding: Finding, users: ReadonlySet<ServiceName>): boolean {

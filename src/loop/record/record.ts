@@ -6,14 +6,19 @@
 //   RE2. At most `limit` facts wait; past it the oldest routine ones are dropped and counted, and
 //        the count itself is written.
 //   RE3. A ledger that fails stops actions (`intend` rejects), not the watching.
+//   RE4. Each intent gets its one outcome in the end: late when the ledger was away, from the next
+//        start when this controller died first.
 import type { EntryKind, StoryEvent } from '../../model/entry.ts';
 import type { Incident } from '../../model/incident.ts';
 import type { Refusal } from '../../model/plan.ts';
 import { planEssence } from '../../model/plan.ts';
 import { mintReceipt } from '../../model/receipt.ts';
 import type { Receipt } from '../../model/receipt.ts';
+import { runId } from '../../model/ids.ts';
+import type { RunId } from '../../model/ids.ts';
 import type { Run, Verdict } from '../../model/run.ts';
 import { messageOf } from '../../model/errors.ts';
+import type { OpenIntent } from '../../world/ledger.ts';
 import type { World } from '../../world/world.ts';
 
 export interface Fact {
@@ -83,12 +88,17 @@ export function createRecorder(ports: RecordPorts): Recorder {
       return { receipt, index: written.index };
     },
     async conclude(run, result) {
-      if (run.intentIndex === undefined) return;
-      await ledger.outcome(run.intentIndex, result, {
-        run: run.id, state: run.state, failure: run.failure ?? null,
-        steps: run.steps.map(({ key, state, detail, tookMs }) =>
-          ({ key, state, detail, tookMs: tookMs ?? null })),
-      });
+      const index = run.intentIndex;
+      if (index === undefined) return;
+      const close = (): Promise<void> => closeIntent(ports, index, result, outcomeOf(run));
+      try {
+        await close();
+      } catch (error) {
+        ports.world.log.warn('an outcome waits for the ledger', {
+          run: run.id, error: messageOf(error),
+        });
+        void persist(ports, close);
+      }
     },
     onStory(listener) {
       listeners.add(listener);
@@ -98,6 +108,56 @@ export function createRecorder(ports: RecordPorts): Recorder {
       while (writing !== undefined) await writing;
     },
   };
+}
+
+/** Exactly one outcome: nothing is written for an intent that has got its own already. */
+async function closeIntent(
+  ports: RecordPorts, index: number, result: 'succeeded' | 'failed', detail: unknown,
+): Promise<void> {
+  const { ledger } = ports.world;
+  if (!ledger.openIntents().some((intent) => intent.index === index)) return;
+  await ledger.outcome(index, result, detail);
+}
+
+function outcomeOf(run: Run): unknown {
+  return {
+    run: run.id, state: run.state, failure: run.failure ?? null,
+    steps: run.steps.map(({ key, state, detail, tookMs }) =>
+      ({ key, state, detail, tookMs: tookMs ?? null })),
+  };
+}
+
+const OUTCOME_EVERY_MS = 1_000;
+
+/** RE4. Tries until it is written; the end of this process hands it to the next start. */
+async function persist(ports: RecordPorts, close: () => Promise<void>): Promise<void> {
+  for (let written = false; !written;) {
+    await ports.world.clock.sleep(OUTCOME_EVERY_MS);
+    written = await close().then(() => true, () => false);
+  }
+}
+
+/**
+ * RE4. An intent that an earlier controller left open: its run has ended, or never began. The runs
+ * that are still open close theirs themselves.
+ */
+export async function reconcileIntents(
+  ports: RecordPorts, left: readonly OpenIntent[],
+): Promise<void> {
+  for (const { index, detail } of left) {
+    const id = runOf(detail);
+    const run = id === undefined ? undefined : await ports.world.store.run(id);
+    const close = (): Promise<void> => run === undefined
+      ? closeIntent(ports, index, 'failed', { run: id ?? null, failure: 'it never began' })
+      : closeIntent(ports, index, run.state === 'done' ? 'succeeded' : 'failed', outcomeOf(run));
+    await close().catch(() => persist(ports, close));
+  }
+}
+
+/** The run that an intent is of. */
+export function runOf(detail: unknown): RunId | undefined {
+  if (typeof detail !== 'object' || detail === null || !('run' in detail)) return undefined;
+  return typeof detail.run === 'string' ? runId(detail.run) : undefined;
 }
 
 async function write(

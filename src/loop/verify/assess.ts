@@ -2,7 +2,8 @@
 //
 //   VE1. Pure. "The command exited 0" is not success: the findings must be gone, and stay gone for
 //        `stableMs`.
-//   VE2. Worse anywhere else (another service, another tenant) is `harmful`, and is undone.
+//   VE2. Worse anywhere else (another service, another tenant) is `harmful`, and is undone; unless
+//        another incident already explains it.
 //   VE3. Past the deadline with the symptom still there it is `ineffective`.
 import type { Finding } from '../../model/finding.ts';
 import type { ServiceName, TenantId } from '../../model/ids.ts';
@@ -29,7 +30,10 @@ export interface Trial {
   readonly goneSinceMs: number | undefined;
   readonly before: Indicators;
   /** Whose trouble it was: not counted as "somewhere else". */
-  readonly own: { readonly service: ServiceName | undefined; readonly tenant: string | undefined };
+  readonly own: {
+    readonly services: ReadonlySet<ServiceName>;
+    readonly tenant: string | undefined;
+  };
 }
 
 export type Assessment =
@@ -59,11 +63,13 @@ function add(rate: Rate, sum: TrafficWindow): Rate {
   return { requests: rate.requests + sum.requests, failed: rate.failed + sum.failed };
 }
 
+/** `explained`: services whose trouble has another incident to its name. */
 export function assess(
   trial: Trial, findings: readonly Finding[], picture: Picture, nowMs: number,
+  explained: ReadonlySet<ServiceName> = new Set(),
 ): Assessment {
   const present = findings.filter((f) => trial.verification.symptoms.includes(f.fingerprint));
-  const worse = harm(trial, picture, nowMs);
+  const worse = harm(trial, picture, nowMs, explained);
   if (worse.length > 0) return { kind: 'harmful', reasons: worse };
   if (present.length > 0) {
     if (nowMs - trial.actedAtMs >= trial.verification.deadlineMs) {
@@ -87,17 +93,19 @@ export function assess(
   };
 }
 
-function harm(trial: Trial, picture: Picture, nowMs: number): readonly string[] {
+function harm(
+  trial: Trial, picture: Picture, nowMs: number, explained: ReadonlySet<ServiceName>,
+): readonly string[] {
   const now = measure(picture, nowMs);
   const reasons: string[] = [];
   for (const [name, rate] of now.services) {
-    if (name === trial.own.service) continue;
+    if (trial.own.services.has(name) || explained.has(name)) continue;
     const why = worse(trial.before.services.get(name), rate);
     if (why !== undefined) reasons.push(`service ${name}: ${why}`);
   }
   // When a whole service was in trouble its tenants were too: only a tenant's own heal is judged
   // by the other tenants.
-  if (trial.own.tenant === undefined) return reasons;
+  if (trial.own.tenant === undefined || explained.size > 0) return reasons;
   for (const [id, rate] of now.tenants) {
     if (id === trial.own.tenant) continue;
     const why = worse(trial.before.tenants.get(id), rate);

@@ -1,8 +1,9 @@
 // How are the steps done that change settings, hold back a route, wait for a dependency, compare
 // releases, or put a control right?
 //
-//   SO1. `watch` fails as soon as the new release is worse or one of its replicas ends; it passes
-//        when its time is over, and says whether it saw enough traffic.
+//   SO1. `watch` fails when the new release is worse and what it needs has answered since, or when
+//        one of its replicas ends; it passes when its time is over, and says whether it saw enough
+//        traffic. Time in which something that it needs is missing does not count.
 //   SO2. `enforce-control` touches only what the plan names; `prove-control` tries what must be
 //        impossible.
 import { compare } from '../../../model/compare.ts';
@@ -11,6 +12,7 @@ import { sumWindows } from '../../../model/picture.ts';
 import type { TrafficWindow } from '../../../model/picture.ts';
 import { serviceReplicas } from '../../../model/budget.ts';
 import type { Step } from '../../../model/plan.ts';
+import { exitText } from '../../../model/replica.ts';
 import type { ReleaseVerdict } from '../../../model/release.ts';
 import { done, failed } from '../ports.ts';
 import type { StepAnswer, StepContext } from '../ports.ts';
@@ -23,19 +25,32 @@ const WATCH_EVERY_MS = 200;
 
 export async function watch(step: Of<'watch'>, context: StepContext): Promise<StepAnswer> {
   const { clock } = context.ports.world;
-  const startedAtMs = clock.monotonicMs();
-  // Bounded by forMs × THIN_TRAFFIC_FACTOR.
+  let startedAtMs = clock.monotonicMs();
+  let worseSinceMs: number | undefined;
+  // Bounded by forMs × THIN_TRAFFIC_FACTOR after the last trouble of a dependency, and by the run.
   while (!context.ports.stop.aborted) {
     const ended = endedReplica(step, context);
     if (ended !== undefined) return failed(ended);
-    const spentMs = clock.monotonicMs() - startedAtMs;
+    const nowMs = clock.monotonicMs();
+    if (nowMs > context.deadlineAtMs) return failed('its dependencies did not let it be judged');
+    const need = needOf(step.service, worseSinceMs, context);
+    if (need === 'missing') {
+      // What both releases suffer from now says nothing about either: judge from here on.
+      startedAtMs = nowMs;
+      worseSinceMs = undefined;
+    }
+    const spentMs = nowMs - startedAtMs;
     const candidate = traffic(step.service, step.release, spentMs, context);
     const baseline = step.baseline === undefined
       ? undefined : traffic(step.service, step.baseline, spentMs, context);
     const verdict = compare(candidate, baseline, step.minRequests);
-    if (verdict.kind === 'worse') return failed(`${step.release} is worse: ${verdict.why}`);
+    if (verdict.kind === 'worse' && need === 'there' && worseSinceMs !== undefined) {
+      return failed(`${step.release} is worse: ${verdict.why}`);
+    }
+    worseSinceMs = verdict.kind === 'worse' ? worseSinceMs ?? nowMs : undefined;
     const enough = verdict.kind === 'as-good' && spentMs >= step.forMs;
-    if (enough || spentMs >= step.forMs * THIN_TRAFFIC_FACTOR) {
+    const over = verdict.kind !== 'worse' && spentMs >= step.forMs * THIN_TRAFFIC_FACTOR;
+    if (enough || over) {
       return done(`${verdict.kind}: ${verdict.why}`);
     }
     await clock.sleep(WATCH_EVERY_MS, context.ports.stop);
@@ -43,12 +58,26 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
   return failed('stopped');
 }
 
+/** Does everything that the service needs answer, and has it since `sinceMs`? */
+function needOf(
+  service: ServiceName, sinceMs: number | undefined, context: StepContext,
+): 'there' | 'missing' | 'unconfirmed' {
+  const { picture, manifest } = context.ports;
+  const tracks = (manifest().services.get(service)?.dependsOn ?? [])
+    .flatMap((name) => picture().dependencies.get(name)?.track ?? []);
+  if (tracks.some((track) => track.failures > 0)) return 'missing';
+  const confirmed = sinceMs !== undefined && tracks.every((track) => track.lastAtMs >= sinceMs);
+  return confirmed ? 'there' : 'unconfirmed';
+}
+
 function endedReplica(step: Of<'watch'>, context: StepContext): string | undefined {
   const { ports } = context;
   const dead = [...ports.book.fleet().replicas.values()].find((r) =>
     r.service === step.service && r.release === step.release && r.phase === 'ready'
     && ports.world.runtime.look(r.id) !== 'running');
-  return dead === undefined ? undefined : `${dead.id} of ${step.release} ended`;
+  if (dead === undefined) return undefined;
+  const exit = ports.picture().replicas.get(dead.id)?.exited?.exit;
+  return `${dead.id} of ${step.release} ended${exit === undefined ? '' : `: ${exitText(exit)}`}`;
 }
 
 function traffic(

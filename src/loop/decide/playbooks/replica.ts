@@ -2,6 +2,7 @@
 // after another took its place and its requests are done. The warm spare comes first, if any.
 //
 //   RP1. The replacement is ready before anything that still serves is taken away.
+//   RP3. What it may share with its siblings, or have from what it needs, is no reason (P3).
 //   RP2. A slow replica is shed first (its gateway ejects it) and never killed while it completes
 //        requests: it is drained (P3).
 import type { Finding } from '../../../model/finding.ts';
@@ -11,6 +12,7 @@ import type { PlannedStep } from '../../../model/plan.ts';
 import { isAvailable } from '../../../model/picture.ts';
 import type { ReplicaView, ServiceView } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
+import { sharedTrouble, unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
 import { bring, drainAndStop, plain, swap } from '../steps.ts';
 import { no, steps } from './playbook.ts';
@@ -46,8 +48,30 @@ export function replaceReplica(
       incident, 'target-busy', `${service.spec.name} is being rolled out`, context.nowMs + 500,
     ));
   }
+  const doubt = replica.exited === undefined
+    ? doubtOf(head, replica, service, context) : undefined;
+  if (doubt !== undefined) {
+    return no(refuse(incident, 'shared-cause', doubt, context.nowMs + 1_000));
+  }
   if (replica.role === 'spare') return steps(retireSpare(incident, replica, service));
   return swapIn(incident, replica, service, head, context);
+}
+
+/** Is it alone with it? Asked of a living replica only. */
+function doubtOf(
+  head: Finding, replica: ReplicaView, service: ServiceView, context: DecideContext,
+): string | undefined {
+  switch (head.kind) {
+    case 'replica-hung':
+    case 'replica-unready':
+      return sharedTrouble(replica, service, context.picture, context.nowMs);
+    case 'replica-erroring': {
+      const need = unconfirmedNeed(service, context.picture, head.sinceMs);
+      return need === undefined ? undefined : `${need} has not answered since it began`;
+    }
+    default:
+      return undefined;
+  }
 }
 
 function swapIn(

@@ -1,0 +1,178 @@
+// How does an order become a process? Check, port, intent on disk, spawn, identity on disk, cage.
+import { spawn, type ChildProcess } from 'node:child_process';
+import { closeSync } from 'node:fs';
+import { messageOf } from '../../model/errors.ts';
+import type { Exit } from '../../model/replica.ts';
+import type { ReplicaOrder, StartAnswer } from '../../world/runtime.ts';
+import type { Cage } from './cage.ts';
+import { launchOf, type Launch } from './command.ts';
+import { killGroup } from './ending.ts';
+import { groupOf } from './machine.ts';
+import { fileNameOf } from './record.ts';
+import { leaderEnded } from './stop.ts';
+import { admit, type Live, type Ward } from './ward.ts';
+
+/** Lacks of the machine that pass by themselves. */
+const PASSING = new Set(['EAGAIN', 'ENOMEM', 'EMFILE', 'ENFILE', 'ETXTBSY', 'ENOSPC', 'EINTR']);
+/** Rounds of bringing children into the cage that were forked while we did it. */
+const CAGE_ROUNDS_MAX = 5;
+
+type Failed = Extract<StartAnswer, { kind: 'failed' }>;
+
+const failed = (retryable: boolean, code: string, detail: string): Failed => ({
+  kind: 'failed',
+  retryable,
+  code,
+  detail,
+});
+
+export async function startReplica(ward: Ward, order: ReplicaOrder): Promise<StartAnswer> {
+  const taken = await ward.ports.take(order.port);
+  if (taken.kind === 'taken') return failed(true, 'KIN_PORT_TAKEN', taken.detail);
+  const { port } = taken;
+  const { instance, owner, host, nodeDir } = ward;
+  const launch = launchOf(order, { instance, owner, host, nodeDir, port });
+  if (launch.kind === 'refused') {
+    ward.ports.release(port);
+    return failed(false, launch.code, launch.detail);
+  }
+  const live = await launchReplica(ward, order, launch, port).catch(notRecorded);
+  if ('kind' in live) {
+    ward.ports.release(port);
+    ward.records.drop(order.id);
+    return live;
+  }
+  await enterCage(ward, live);
+  // It may have died while it entered; `exited` has been told then, and this answer agrees with it.
+  if (!ward.live.has(live.id)) return { kind: 'ended', exit: await live.ended.promise };
+  return { kind: 'started', endpoint: { host, port }, pid: live.pid };
+}
+
+const notRecorded = (error: unknown): Failed =>
+  failed(true, 'KIN_RECORD_NOT_WRITTEN', `its record was not written (${messageOf(error)})`);
+
+async function launchReplica(
+  ward: Ward,
+  order: ReplicaOrder,
+  launch: Launch,
+  port: number,
+): Promise<Live | Failed> {
+  const { id, service, release, logBytes } = order;
+  const { bootId } = ward.machine;
+  // PD1. From here on a crash leaves a trace of what was about to be started.
+  ward.records.write({ id, service, release, port, logBytes, bootId, state: { kind: 'intent' } });
+  const cage = buildCage(ward, order);
+  const killsBefore = cage?.memoryKills() ?? 0;
+  const child = await spawnInto(ward, order, launch);
+  if (!('child' in child)) {
+    cage?.remove();
+    return child;
+  }
+  const live: Live = {
+    id,
+    service,
+    release,
+    port,
+    pid: child.pid,
+    start: ward.machine.facts(child.pid)?.start ?? '',
+    startedAtMs: ward.clock.monotonicMs(),
+    logBytes,
+    cage,
+    killsBefore,
+    child: child.child,
+    ended: Promise.withResolvers<Exit>(),
+    hurry: new AbortController(),
+    stop: undefined,
+    isForced: false,
+  };
+  try {
+    admit(ward, live);
+  } catch (error) {
+    // What is in no book must not run.
+    ward.live.delete(id);
+    killGroup(ward.machine, live);
+    throw error;
+  }
+  child.child.once('exit', (code, signal) => leaderEnded(ward, live, exitOf(code, signal)));
+  return live;
+}
+
+function exitOf(code: number | null, signal: NodeJS.Signals | null): Exit {
+  if (code !== null) return { kind: 'code', code };
+  return signal === null ? { kind: 'unknown' } : { kind: 'signal', signal };
+}
+
+function buildCage(ward: Ward, order: ReplicaOrder): Cage | undefined {
+  const { memoryBytes, cpuCores } = order;
+  try {
+    return ward.cages.build(fileNameOf(order.id), { memoryBytes, cpuCores });
+  } catch (error) {
+    const reason = messageOf(error);
+    ward.log.warn('replica runs without limits', { replica: order.id, reason });
+    return undefined;
+  }
+}
+
+interface Spawned {
+  readonly child: ChildProcess;
+  readonly pid: number;
+}
+
+/** `detached` makes it the leader of its own session and group, out of reach of our terminal. */
+async function spawnInto(
+  ward: Ward,
+  order: ReplicaOrder,
+  launch: Launch,
+): Promise<Spawned | Failed> {
+  let logFd: number | undefined;
+  try {
+    logFd = ward.logs.open(fileNameOf(order.id));
+    const child = spawn(launch.file, launch.args, {
+      cwd: order.cwd,
+      env: launch.env,
+      detached: true,
+      stdio: ['ignore', logFd, logFd],
+    });
+    const { pid } = child;
+    if (pid === undefined) {
+      return await new Promise((done) => child.once('error', (e) => done(refusal(launch, e))));
+    }
+    child.on('error', (error) => ward.log.warn('replica process', { reason: messageOf(error) }));
+    // The controller must be able to end while its replicas go on.
+    child.unref();
+    return { child, pid };
+  } catch (error) {
+    return refusal(launch, error);
+  } finally {
+    if (logFd !== undefined) closeSync(logFd);
+  }
+}
+
+/** Never shows arguments or environment: the text goes to people and into the ledger. */
+function refusal(launch: Launch, error: unknown): Failed {
+  const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+  if (code === 'ENOENT')
+    return failed(false, 'KIN_COMMAND_NOT_FOUND', `the interpreter of ${launch.file} is missing`);
+  if (code === 'EACCES' || code === 'ENOEXEC' || code === 'EPERM')
+    return failed(false, 'KIN_COMMAND_NOT_EXECUTABLE', `${launch.file} cannot be run (${code})`);
+  return failed(PASSING.has(code), 'KIN_SPAWN_FAILED', `${launch.file} was not started (${code})`);
+}
+
+/** PD8. */
+async function enterCage(ward: Ward, live: Live): Promise<void> {
+  const { cage } = live;
+  if (cage === undefined) return;
+  try {
+    await cage.enter(live.pid);
+    for (let round = 0; round < CAGE_ROUNDS_MAX && ward.live.has(live.id); round += 1) {
+      const inside = new Set(cage.pids());
+      const outside = groupOf(ward.machine, live).filter((facts) => !inside.has(facts.pid));
+      if (outside.length === 0) return;
+      for (const facts of outside) await cage.enter(facts.pid);
+    }
+  } catch (error) {
+    if (!ward.live.has(live.id)) return;
+    const reason = messageOf(error);
+    ward.log.warn('replica runs without limits', { replica: live.id, reason });
+  }
+}

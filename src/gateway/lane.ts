@@ -1,0 +1,61 @@
+// The words that a backend, its lanes and their guests share: a lane leads to one replica, a guest
+// is a request inside it, a wish is what a request asks of the next replica.
+import type { ReplicaId } from '../model/ids.ts';
+import type { ReplicaRoute } from '../model/routing.ts';
+import type { GatewayEvent, Suspect } from '../model/signal.ts';
+import type { Lane as Balanced } from './balance.ts';
+import type { Track } from './health.ts';
+import type { PoisonState } from './poison.ts';
+import type { Look, Upstream } from './upstream.ts';
+
+/** A request inside a replica. */
+export interface Guest {
+  readonly startedMs: number;
+  /** Has the head of the answer come? Then it is no sign of a hang. */
+  readonly answered: boolean;
+  readonly suspected: boolean;
+  suspect(): Suspect;
+  /** Its replica hangs: repeat it elsewhere now, if that is safe. */
+  rescue(): void;
+}
+
+export interface Lane extends Balanced {
+  readonly id: ReplicaId;
+  route: ReplicaRoute;
+  readonly upstream: Upstream;
+  readonly inside: Set<Guest>;
+  track: Track | undefined;
+  share: number;
+  inFlight: number;
+  failures: number;
+  lastEndMs: number;
+  hangTimer: NodeJS.Timeout | undefined;
+  looking: boolean;
+  /** Connections that broke since the death that is being looked into began. */
+  dying: { readonly all: readonly Suspect[]; readonly broken: Suspect[] } | undefined;
+  /** Who was inside when it was found hung, until it is looked at again. */
+  hungWith: readonly Suspect[] | undefined;
+  /** Its death has been told: connections that break later are no new one. */
+  dead: boolean;
+  gone: boolean;
+}
+
+export interface Wish {
+  readonly region: string;
+  readonly tried: ReadonlySet<ReplicaId>;
+  /** May it be repeated if this replica fails it? */
+  readonly repeatable: boolean;
+  /** Was it inside a replica that died? */
+  readonly suspected: boolean;
+}
+
+export interface BackendDeps {
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  readonly open: (host: string, port: number) => Upstream;
+  readonly look: (host: string, port: number, path: string, timeoutMs: number) => Promise<Look>;
+  readonly emit: (event: GatewayEvent) => void;
+  /** Somebody entered or left this replica. */
+  readonly changed: (lane: Lane) => void;
+  readonly poison: PoisonState;
+}

@@ -1,0 +1,147 @@
+// Does one tenant's request kill whatever serves it? Judged from which requests were inside the
+// replicas that died. Innocent company must not be blamed, and neither must a combination that is
+// most of the traffic anyway: it is inside every replica that dies of something else.
+//
+//   PO1. A combination (tenant, method, route) is held when it was inside every one of the last two
+//        or more deaths (of different replicas, within 30 s) and is the only one that fits.
+//   PO2. When two or more fit, none is held, unless just one of them is of a request that itself
+//        died on both.
+//   PO3. Who is also being answered well fits only if its presence in all these deaths is unlikely
+//        to be chance (below 1 in 100, from its share of the traffic and the size of the crowds).
+//   PO4. A hold is short (5 s) and ends by itself; only the controller's rule lasts.
+//   PO5. Deaths, holds and shares are bounded in number.
+import type { ReplicaId, TenantId } from '../model/ids.ts';
+import type { Suspect } from '../model/signal.ts';
+
+export const DEATH_WINDOW_MS = 30_000;
+export const HOLD_MS = 5_000;
+const DEATHS_MAX = 32;
+const HOLDS_MAX = 256;
+const COMBINATIONS_MAX = 4_096;
+const CHANCE_MAX = 0.01;
+const SUSPECTS_MAX = 200;
+
+export interface Death {
+  readonly atMs: number;
+  readonly replica: ReplicaId;
+  readonly suspects: readonly Suspect[];
+}
+
+interface Share {
+  /** Well-answered requests of each combination. */
+  readonly good: Map<string, number>;
+  total: number;
+  sinceMs: number;
+}
+
+export interface PoisonState {
+  deaths: Death[];
+  readonly held: Map<string, number>;
+  /** Two generations of up to 15 s each. */
+  now: Share;
+  before: Share;
+}
+
+export interface PoisonHeld {
+  readonly kind: 'poison-held';
+  readonly suspect: Suspect;
+  readonly deaths: number;
+  readonly holdMs: number;
+}
+
+const emptyShare = (sinceMs: number): Share => ({ good: new Map(), total: 0, sinceMs });
+
+export function openPoison(nowMs: number): PoisonState {
+  return { deaths: [], held: new Map(), now: emptyShare(nowMs), before: emptyShare(nowMs) };
+}
+
+export function combination(of: {
+  readonly tenant: TenantId;
+  readonly service: string;
+  readonly method: string;
+  readonly route: string;
+}): string {
+  return `${of.tenant} ${of.service} ${of.method} ${of.route}`;
+}
+
+/** A request of this combination was answered well (anything but a death). */
+export function noteAnswered(state: PoisonState, combo: string, nowMs: number): void {
+  if (nowMs - state.now.sinceMs > DEATH_WINDOW_MS / 2) {
+    state.before = state.now;
+    state.now = emptyShare(nowMs);
+  }
+  state.now.total += 1;
+  const seen = state.now.good.get(combo);
+  if (seen === undefined && state.now.good.size >= COMBINATIONS_MAX) return;
+  state.now.good.set(combo, (seen ?? 0) + 1);
+}
+
+/** Ms for which this combination is still held, or 0. */
+export function heldForMs(state: PoisonState, combo: string, nowMs: number): number {
+  if (state.held.size === 0) return 0;
+  const untilMs = state.held.get(combo);
+  if (untilMs === undefined) return 0;
+  if (untilMs > nowMs) return untilMs - nowMs;
+  state.held.delete(combo);
+  return 0;
+}
+
+/** A replica died (or hung) with these requests inside. Answers what is held from now on. */
+export function noteDeath(state: PoisonState, death: Death): PoisonHeld[] {
+  const nowMs = death.atMs;
+  state.deaths = state.deaths.filter((d) => d.atMs > nowMs - DEATH_WINDOW_MS);
+  // A replica dies once: connections that break later belong to the same death.
+  const known = state.deaths.find((d) => d.replica === death.replica);
+  state.deaths = state.deaths.filter((d) => d !== known);
+  const suspects = [...death.suspects, ...(known?.suspects ?? [])].slice(0, SUSPECTS_MAX);
+  state.deaths.push({ ...death, suspects });
+  if (state.deaths.length > DEATHS_MAX) state.deaths.shift();
+  const guilty = findGuilty(state);
+  if (guilty === undefined) return [];
+  const combo = combination(guilty);
+  if (state.held.size >= HOLDS_MAX && !state.held.has(combo)) return [];
+  state.held.set(combo, nowMs + HOLD_MS);
+  const deaths = state.deaths.filter((d) => d.suspects.some((s) => combination(s) === combo));
+  return [{ kind: 'poison-held', suspect: guilty, deaths: deaths.length, holdMs: HOLD_MS }];
+}
+
+/** Goes back from the newest death, until exactly one combination was inside all, or none. */
+function findGuilty(state: PoisonState): Suspect | undefined {
+  const newest = state.deaths.at(-1);
+  if (newest === undefined) return undefined;
+  let common = new Map(newest.suspects.map((s) => [combination(s), s]));
+  const sets = state.deaths.map((d) => new Set(d.suspects.map(combination)));
+  for (let i = state.deaths.length - 2; i >= 0; i -= 1) {
+    common = new Map([...common].filter(([combo]) => sets[i]?.has(combo) === true));
+    const crowds = state.deaths.slice(i);
+    const fit = [...common].filter(([combo]) => !couldBeChance(state, combo, crowds));
+    const [first] = fit;
+    if (fit.length === 1 && first !== undefined) return first[1];
+    if (fit.length === 0) continue;
+    const repeated = diedTwice(crowds, new Set(fit.map(([combo]) => combo)));
+    if (repeated !== undefined) return repeated;
+  }
+  return undefined;
+}
+
+const identity = (s: Suspect): string => `${s.requestId} ${combination(s)}`;
+
+/** The one combination, among `fit`, whose very same request was inside the last two deaths. */
+function diedTwice(crowds: readonly Death[], fit: ReadonlySet<string>): Suspect | undefined {
+  const [before, last] = crowds.slice(-2);
+  const seen = new Set(before?.suspects.map(identity));
+  const again = (last?.suspects ?? []).filter(
+    (s) => seen.has(identity(s)) && fit.has(combination(s)),
+  );
+  return new Set(again.map(combination)).size === 1 ? again[0] : undefined;
+}
+
+function couldBeChance(state: PoisonState, combo: string, deaths: readonly Death[]): boolean {
+  const good = (state.now.good.get(combo) ?? 0) + (state.before.good.get(combo) ?? 0);
+  const total = state.now.total + state.before.total;
+  if (good === 0 || total === 0) return false;
+  const share = good / total;
+  let chance = 1;
+  for (const death of deaths) chance *= 1 - (1 - share) ** death.suspects.length;
+  return chance > CHANCE_MAX;
+}

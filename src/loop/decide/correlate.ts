@@ -1,0 +1,40 @@
+// Is a replica alone with its trouble? Asked before a living replica is taken away: what others show
+// at the same time, or what it needs, may be the cause (P3).
+//
+//   CR1. While the probes of all its siblings fail too, or did a moment ago, no replica is to blame
+//        for its own.
+//   CR2. Errors are a replica's own only once everything that it needs has answered after they began.
+import { serviceReplicas } from '../../model/budget.ts';
+import type { Picture, ProbeTrack, ReplicaView, ServiceView } from '../../model/picture.ts';
+
+const MOMENT_MS = 1_000;
+
+/** What it may share its trouble with; undefined when it is alone. */
+export function sharedTrouble(
+  replica: ReplicaView, service: ServiceView, picture: Picture, nowMs: number,
+): string | undefined {
+  const siblings = serviceReplicas(picture, service.spec.name).filter((r) =>
+    r.id !== replica.id && r.phase === 'ready' && r.exited === undefined);
+  if (siblings.length === 0) return undefined;
+  const { readiness, liveness } = service.spec;
+  const all = siblings.every((r) =>
+    isTroubled(r.ready, readiness.intervalMs, nowMs)
+    || isTroubled(r.live, liveness.intervalMs, nowMs));
+  return all ? `the probes of all ${siblings.length} siblings fail too, or did just now` : undefined;
+}
+
+function isTroubled(track: ProbeTrack, intervalMs: number, nowMs: number): boolean {
+  if (track.failures > 0) return true;
+  const backAtMs = track.recoveredAtMs;
+  return backAtMs !== undefined && nowMs - backAtMs < 2 * intervalMs + MOMENT_MS;
+}
+
+/** A dependency that has not answered since; undefined when all have. */
+export function unconfirmedNeed(
+  service: ServiceView, picture: Picture, sinceMs: number,
+): string | undefined {
+  return service.spec.dependsOn.find((name) => {
+    const track = picture.dependencies.get(name)?.track;
+    return track !== undefined && (track.last?.kind !== 'ok' || track.lastAtMs < sinceMs);
+  });
+}
