@@ -11,7 +11,7 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import type { FromGateway, InFlight, RoutingTable } from '../model/routing.ts';
 import type { ReplicaId } from '../model/ids.ts';
-import type { GatewayEvent, TrafficCell } from '../model/signal.ts';
+import type { GatewayEvent, Suspect, TrafficCell } from '../model/signal.ts';
 import { TABLE_LINE_MAX, isRecord, openLines } from './lines.ts';
 
 const RETRY_MIN_MS = 100;
@@ -28,6 +28,7 @@ export interface LinkDeps {
   /** Answers the version that is now in force. */
   readonly onTable: (table: RoutingTable, pepper: string) => number;
   readonly onForgive: (replicas: readonly ReplicaId[]) => void;
+  readonly onDeath: (replica: ReplicaId, suspects: readonly Suspect[]) => void;
   readonly takeCells: () => TrafficCell[];
   readonly inFlight: () => InFlight[];
   readonly ejections: () => GatewayEvent[];
@@ -139,6 +140,8 @@ class ControllerLink implements Link {
       this.#write({ kind: 'applied', version });
     } else if (value['kind'] === 'forgive' && Array.isArray(value['replicas'])) {
       this.#deps.onForgive(value['replicas'] as ReplicaId[]);
+    } else if (value['kind'] === 'death' && Array.isArray(value['suspects'])) {
+      this.#deps.onDeath(value['replica'] as ReplicaId, value['suspects'] as Suspect[]);
     } else if (value['kind'] === 'bye') {
       this.#socket?.end();
     }

@@ -27,7 +27,7 @@ import type { Entry } from './routes.ts';
 
 const WAIT_MAX_MS = 2_000;
 const WAIT_SLICE_MS = 250;
-const TURN_MS = 100;
+const TURN_MS = 1_000;
 const ATTEMPTS_MAX = 32;
 
 export interface PassageDeps {

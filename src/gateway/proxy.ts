@@ -17,7 +17,7 @@ import type { Exchange } from './exchange.ts';
 import { requestIdOf, upstreamHeaders } from './identity.ts';
 import { Passage } from './passage.ts';
 import { foldRoute, pathOf } from './paths.ts';
-import { combination, heldForMs, openPoison } from './poison.ts';
+import { combination, heldForMs, noteDeath, openPoison } from './poison.ts';
 import { answerProblem } from './problem.ts';
 import type { Problem } from './problem.ts';
 import type { RetryBudget } from './retry.ts';
@@ -27,7 +27,7 @@ import { compileTable, findEntry } from './routes.ts';
 import type { ReplicaId, ServiceName } from '../model/ids.ts';
 import { messageOf } from '../model/errors.ts';
 import type { InFlight, RoutingTable, TenantRoute } from '../model/routing.ts';
-import type { GatewayEvent } from '../model/signal.ts';
+import type { GatewayEvent, Suspect } from '../model/signal.ts';
 import type { Clock } from '../world/clock.ts';
 
 const OWN_PREFIX = '/__kintsugi/';
@@ -55,6 +55,8 @@ export interface Proxy {
   handle(exchange: Exchange): void;
   apply(table: RoutingTable, pepper: string): ApplyAnswer;
   forgive(replicas: readonly ReplicaId[]): void;
+  /** Another worker saw this replica die with these requests inside. */
+  learnDeath(replica: ReplicaId, suspects: readonly Suspect[]): void;
   readonly version: number;
   readonly counters: Counters;
   inFlight(): InFlight[];
@@ -136,6 +138,11 @@ class GatewayProxy implements Proxy {
   forgive(replicas: readonly ReplicaId[]): void {
     const ids = new Set(replicas);
     for (const backend of this.#backends.values()) backend.forgive(ids);
+  }
+
+  learnDeath(replica: ReplicaId, suspects: readonly Suspect[]): void {
+    const death = { atMs: this.#deps.clock.monotonicMs(), replica, suspects };
+    for (const held of noteDeath(this.#poison, death)) this.#deps.emit(held);
   }
 
   inFlight(): InFlight[] {

@@ -117,6 +117,7 @@ export async function startWorker(
     version: () => proxy.version,
     onTable: take,
     onForgive: (replicas) => proxy.forgive(replicas),
+    onDeath: (replica, suspects) => proxy.learnDeath(replica, suspects),
     takeCells: () => proxy.counters.take(),
     inFlight: () => proxy.inFlight(),
     ejections: () => proxy.ejections(),

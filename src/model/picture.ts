@@ -75,6 +75,15 @@ export interface ReplicaView {
   readonly ejected:
     | { readonly atMs: number; readonly reason: EjectReason; readonly detail: string }
     | undefined;
+  /** Let in again by a gateway after an ejection: on trial until it has done well. */
+  readonly onTrial: ReplicaTrial | undefined;
+}
+
+export interface ReplicaTrial {
+  readonly ejectedAtMs: number;
+  readonly returnedAtMs: number;
+  readonly reason: EjectReason;
+  readonly detail: string;
 }
 
 export interface MemorySample {
@@ -177,6 +186,19 @@ export function sumWindows(
     for (let b = 0; b < 16; b += 1) latency[b] = (latency[b] ?? 0) + (window.latency[b] ?? 0);
   }
   return { ...sum, latency };
+}
+
+/** When the errors of the last `spanMs` began: the oldest window in it that has some. */
+export function firstBadMs(
+  windows: readonly TrafficWindow[], nowMs: number, spanMs: number,
+): number | undefined {
+  let firstMs: number | undefined;
+  for (let i = windows.length - 1; i >= 0; i -= 1) {
+    const window = windows[i];
+    if (window === undefined || window.atMs < nowMs - spanMs) break;
+    if (window.errors + window.broken + window.timeouts > 0) firstMs = window.atMs;
+  }
+  return firstMs;
 }
 
 /** Upper bound in ms of the bucket that holds the given quantile (0–1); 0 without samples. */

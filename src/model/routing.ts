@@ -2,7 +2,7 @@
 // and what it says back. This is the whole seam between control plane and data plane: newline-
 // delimited JSON frames on a unix socket, gateway → controller `hello` first.
 import type { ReleaseId, ReplicaId, ServiceName, TenantId } from './ids.ts';
-import type { GatewayEvent, TrafficCell } from './signal.ts';
+import type { GatewayEvent, Suspect, TrafficCell } from './signal.ts';
 import type { QuarantineRule } from './plan.ts';
 
 export interface RoutingTable {
@@ -80,6 +80,12 @@ export type ToGateway =
   | { readonly kind: 'table'; readonly table: RoutingTable; readonly pepper: string }
   /** Forget what was held against this replica (its dependency came back, it is new). */
   | { readonly kind: 'forgive'; readonly replicas: readonly ReplicaId[] }
+  /** What another worker saw die: together they know sooner what kills replicas. */
+  | {
+      readonly kind: 'death';
+      readonly replica: ReplicaId;
+      readonly suspects: readonly Suspect[];
+    }
   | { readonly kind: 'bye' };
 
 /** Gateway → controller. */

@@ -100,7 +100,7 @@ export async function awaitReady(
     const answer = await look(context, stateDir);
     if (answer !== undefined) {
       const { overall } = answer.status;
-      const missing = missingOf(answer.status);
+      const missing = await missingOf(answer.status);
       const isPast = graceUntilMs !== undefined && context.nowMs() > graceUntilMs;
       if (overall.kind !== 'starting' && (missing.length === 0 || isPast)) {
         return { kind: 'ready', ...answer };
@@ -117,10 +117,33 @@ export async function awaitReady(
   return { kind: 'interrupted' };
 }
 
-const missingOf = (status: Status): readonly string[] =>
-  status.services
+/** What a user would miss right now, whatever the control plane thinks of it. */
+async function missingOf(status: Status): Promise<readonly string[]> {
+  const { services, gateway } = status;
+  const missing = services
     .filter((service) => service.ready < service.wanted)
     .map((service) => `${service.name} ${service.ready}/${service.wanted}`);
+  const { length } = gateway.workers;
+  if (length < gateway.workersWanted) missing.push(`gateway ${length}/${gateway.workersWanted}`);
+  if (missing.length > 0 || (await gatewayServes(gateway.url, gateway.workersWanted)))
+    return missing;
+  return ['the gateway'];
+}
+
+/** Any answer but "no table yet" will do; workers share the port, so it is asked more than once. */
+async function gatewayServes(url: string, workers: number): Promise<boolean> {
+  for (let i = 0; i < Math.min(16, workers * 2); i += 1) {
+    try {
+      const signal = AbortSignal.timeout(2_000);
+      const answer = await fetch(url, { headers: { connection: 'close' }, signal });
+      const text = await answer.text();
+      if (answer.status === 503 && text.includes('"no-table"')) return false;
+    } catch {
+      return false;
+    }
+  }
+  return true;
+}
 
 async function look(
   context: Context,

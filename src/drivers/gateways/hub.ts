@@ -16,6 +16,7 @@ import { dirname } from 'node:path';
 import { KinError } from '../../model/errors.ts';
 import type { ReplicaId } from '../../model/ids.ts';
 import type { InFlight, RoutingTable, ToGateway } from '../../model/routing.ts';
+import type { GatewayEvent } from '../../model/signal.ts';
 import type { Log } from '../../world/clock.ts';
 import type { Gateways, GatewaySignal, PushAnswer } from '../../world/gateways.ts';
 import { readFrame } from './frames.ts';
@@ -301,9 +302,18 @@ class Hub implements Gateways {
         if (frame.cells.length > 0) this.#signal({ kind: 'traffic', cells: frame.cells });
         break;
       case 'event':
+        this.#relay(peer, frame.event);
         this.#signal({ kind: 'event', event: frame.event });
         break;
     }
+  }
+
+  /** A poison request must not cost each worker two replicas of its own to find out. */
+  #relay(from: Peer, event: GatewayEvent): void {
+    if (event.kind !== 'died-serving' || event.suspects.length === 0) return;
+    const { replica, suspects } = event;
+    const line = `${JSON.stringify({ kind: 'death', replica, suspects } satisfies ToGateway)}\n`;
+    for (const peer of this.#peers.values()) if (peer !== from) peer.socket.write(line);
   }
 
   #checkPushes(): void {

@@ -16,8 +16,10 @@ export function sharedTrouble(
   const siblings = serviceReplicas(picture, service.spec.name).filter((r) =>
     r.id !== replica.id && r.phase === 'ready' && r.exited === undefined);
   if (siblings.length === 0) return undefined;
+  const known = siblings.filter((r) => r.ready.last !== undefined || r.live.last !== undefined);
+  if (known.length === 0) return 'no sibling has been looked at yet';
   const { readiness, liveness } = service.spec;
-  const all = siblings.every((r) =>
+  const all = known.every((r) =>
     isTroubled(r.ready, readiness.intervalMs, nowMs)
     || isTroubled(r.live, liveness.intervalMs, nowMs));
   return all ? `the probes of all ${siblings.length} siblings fail too, or did just now` : undefined;

@@ -5,7 +5,7 @@
 //   FA2. Soon after a change of release, the finding names the release; otherwise the service.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
-import { sumWindows } from '../../model/picture.ts';
+import { firstBadMs, sumWindows } from '../../model/picture.ts';
 import type { Picture, ServiceView } from '../../model/picture.ts';
 import { serviceReplicas } from '../../model/budget.ts';
 
@@ -29,23 +29,32 @@ export function detectFailing(picture: Picture, nowMs: number): Finding[] {
       >= RULE.rateMin).length;
     if (errors < RULE.errorsMin || errors / requests < RULE.rateMin) continue;
     if (hit < sums.length * RULE.replicaShareMin || (sums.length > 1 && hit < 2)) continue;
-    found.push(named(service, errors, requests, hit, nowMs));
+    const sinceMs = Math.min(nowMs, ...replicas.map((r) =>
+      firstBadMs(r.windows, nowMs, RULE.spanMs) ?? nowMs));
+    found.push(named(service, { errors, requests, hit, sinceMs }, nowMs));
   }
   return found;
 }
 
-function named(
-  service: ServiceView, errors: number, requests: number, hit: number, nowMs: number,
-): Finding {
+interface Failing {
+  readonly errors: number;
+  readonly requests: number;
+  /** Replicas that it is seen on. */
+  readonly hit: number;
+  readonly sinceMs: number;
+}
+
+function named(service: ServiceView, failing: Failing, nowMs: number): Finding {
+  const { errors, requests, hit, sinceMs } = failing;
   const evidence = [
     `${errors} of ${requests} requests failed in ${RULE.spanMs / 1000} s on ${hit} replicas`,
   ];
   const { name } = service.spec;
-  const sinceMs = service.releasedAtMs === undefined ? undefined : nowMs - service.releasedAtMs;
-  if (service.previous !== undefined && sinceMs !== undefined && sinceMs < RULE.newReleaseMs) {
-    evidence.push(`release ${service.release} is ${Math.round(sinceMs / 1000)} s old`);
+  const ageMs = service.releasedAtMs === undefined ? undefined : nowMs - service.releasedAtMs;
+  if (service.previous !== undefined && ageMs !== undefined && ageMs < RULE.newReleaseMs) {
+    evidence.push(`release ${service.release} is ${Math.round(ageMs / 1000)} s old`);
     const subject = { kind: 'release', release: service.release, service: name } as const;
-    return finding('release-erroring', subject, nowMs, 0.9, evidence);
+    return finding('release-erroring', subject, sinceMs, 0.9, evidence);
   }
-  return finding('service-failing', { kind: 'unknown', service: name }, nowMs, 0.8, evidence);
+  return finding('service-failing', { kind: 'unknown', service: name }, sinceMs, 0.8, evidence);
 }

@@ -3,16 +3,21 @@
 //
 //   OU1. A minimum of samples on both sides; too few is no finding.
 //   OU2. What all replicas suffer is no outlier.
+//   OU4. A replica that is warming up is not judged on latency: compiling looks like being slow.
 //   OU3. The gateway's ejection stands as evidence while it lasts, traffic or not.
+//   OU5. Let in again is not healed: its probe may be green while its answers are not. It stays a
+//        suspect until it has answered well, unless a dependency that it needs came back since.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
-import { quantileMs, sumWindows } from '../../model/picture.ts';
-import type { Picture, ReplicaView, TrafficWindow } from '../../model/picture.ts';
+import { firstBadMs, quantileMs, sumWindows } from '../../model/picture.ts';
+import type {
+  Picture, ReplicaTrial, ReplicaView, ServiceView, TrafficWindow,
+} from '../../model/picture.ts';
 import { serviceReplicas } from '../../model/budget.ts';
 
 const RULE = {
   spanMs: 5_000, errorsMin: 5, rateMin: 0.2, siblingRateMax: 0.05, samplesMin: 10,
-  slowFactor: 5,
+  slowFactor: 5, warmUpMs: 10_000, trialMs: 30_000,
 } as const;
 
 export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
@@ -26,7 +31,8 @@ export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
       if (mine === undefined) continue;
       const others = merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
       const bad = judgeErrors(replica, mine, others, nowMs)
-        ?? judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs);
+        ?? judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs)
+        ?? judgeTrial(replica, service, picture, nowMs);
       if (bad !== undefined) found.push(bad);
     }
   }
@@ -51,7 +57,8 @@ function judgeErrors(
   const rate = errors / Math.max(1, mine.requests);
   const othersRate = (others.errors + others.broken) / Math.max(1, others.requests);
   if (rate < RULE.rateMin || othersRate > RULE.siblingRateMax) return undefined;
-  return finding('replica-erroring', subjectOf(replica), nowMs - RULE.spanMs, 0.85, [
+  const since = firstBadMs(replica.windows, nowMs, RULE.spanMs) ?? nowMs;
+  return finding('replica-erroring', subjectOf(replica), since, 0.85, [
     `${percent(rate)} of its answers are errors, ${percent(othersRate)} of its siblings'`,
   ]);
 }
@@ -60,7 +67,8 @@ function judgeLatency(
   replica: ReplicaView, mine: TrafficWindow, others: TrafficWindow, slowMs: number,
   nowMs: number,
 ): Finding | undefined {
-  const { ejected } = replica;
+  const { ejected, readyAtMs } = replica;
+  if (readyAtMs === undefined || nowMs - readyAtMs < RULE.warmUpMs) return undefined;
   if (ejected?.reason === 'slow') {
     return finding('replica-slow', subjectOf(replica), ejected.atMs, 0.9, [
       `gateway ejected it: ${ejected.detail}`,
@@ -73,6 +81,38 @@ function judgeLatency(
   return finding('replica-slow', subjectOf(replica), nowMs - RULE.spanMs, 0.85, [
     `median ${median} ms, its siblings' ${usual} ms`,
   ]);
+}
+
+/** OU5. */
+function judgeTrial(
+  replica: ReplicaView, service: ServiceView, picture: Picture, nowMs: number,
+): Finding | undefined {
+  const trial = replica.onTrial;
+  if (trial === undefined || (trial.reason !== 'errors' && trial.reason !== 'slow')) {
+    return undefined;
+  }
+  const spanMs = nowMs - trial.returnedAtMs;
+  if (spanMs > RULE.trialMs || isExplained(trial, service, picture)) return undefined;
+  const since = sumWindows(replica.windows, nowMs, spanMs);
+  const bad = since.errors + since.broken + since.timeouts;
+  const rate = bad / Math.max(1, since.requests);
+  const slow = quantileMs(since.latency, 0.5) >= service.spec.slo.latencyMs;
+  const isGood = since.requests >= RULE.samplesMin && rate <= RULE.siblingRateMax
+    && !(trial.reason === 'slow' && slow);
+  if (isGood) return undefined;
+  const kind = trial.reason === 'slow' ? 'replica-slow' : 'replica-erroring';
+  return finding(kind, subjectOf(replica), trial.ejectedAtMs, 0.8, [
+    `on trial after the gateway had ejected it: ${trial.detail}`,
+    `since then ${bad} of ${since.requests} answers were bad`,
+  ]);
+}
+
+function isExplained(trial: ReplicaTrial, service: ServiceView, picture: Picture): boolean {
+  return service.spec.dependsOn.some((name) => {
+    const track = picture.dependencies.get(name)?.track;
+    if (track === undefined) return false;
+    return track.failures > 0 || (track.recoveredAtMs ?? 0) >= trial.ejectedAtMs;
+  });
 }
 
 function merge(sums: readonly TrafficWindow[]): TrafficWindow {

@@ -2,7 +2,8 @@
 // combination of tenant, method and route that was inside every replica when it died.
 //
 //   PO1. At least two deaths of different replicas within a minute, none of them a kill from outside
-//        (no request sends SIGKILL); or the word of a gateway, which sees more.
+//        (no request sends SIGKILL). The word of a gateway, which knows each combination's share,
+//        needs the very same request inside two deaths, or a third death.
 //   PO2. Exactly one combination is common to the latest deaths; with two or more nobody is
 //        accused yet.
 //   PO3. A combination that is already held back is no finding any more.
@@ -15,7 +16,9 @@ import { sumWindows } from '../../model/picture.ts';
 import type { Suspect } from '../../model/signal.ts';
 import { quarantineId } from '../../model/quarantine.ts';
 
-const RULE = { windowMs: 60_000, deathsMin: 2, deathsUsed: 8, chanceMax: 0.01 } as const;
+const RULE = {
+  windowMs: 60_000, deathsMin: 2, deathsUsed: 8, heldDeathsMin: 3, chanceMax: 0.01,
+} as const;
 
 export function detectPoison(picture: Picture, nowMs: number): Finding[] {
   const found: Finding[] = [];
@@ -39,16 +42,16 @@ function accused(
   service: ServiceView, picture: Picture, nowMs: number,
 ): readonly Accusation[] {
   const accusations = new Map<string, Accusation>();
-  for (const held of service.held) {
-    if (held.atMs < nowMs - RULE.windowMs) continue;
-    accusations.set(quarantineId(held.suspect), [
-      held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
-    ]);
-  }
   const killed = new Set(service.exits.flatMap(({ exit, replica }) =>
     exit.kind === 'signal' && exit.signal === 'SIGKILL' ? [replica] : []));
   const deaths = service.deaths.filter((d) => d.atMs >= nowMs - RULE.windowMs
     && d.suspects.length > 0 && !killed.has(d.replica)).slice(-RULE.deathsUsed);
+  for (const held of service.held) {
+    if (held.atMs < nowMs - RULE.windowMs || !isBorneOut(held.suspect, deaths)) continue;
+    accusations.set(quarantineId(held.suspect), [
+      held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
+    ]);
+  }
   const common = commonSuspect(deaths);
   const last = deaths.at(-1);
   if (common !== undefined && last !== undefined
@@ -61,6 +64,23 @@ function accused(
     ]);
   }
   return [...accusations.values()];
+}
+
+/** Did one request die twice, or the combination on three replicas? */
+function isBorneOut(suspect: Suspect, deaths: readonly DeathRecord[]): boolean {
+  const id = quarantineId(suspect);
+  const replicas = new Set<string>();
+  const requests = new Map<string, string>();
+  for (const { replica, suspects } of deaths) {
+    for (const each of suspects) {
+      if (quarantineId(each) !== id) continue;
+      replicas.add(replica);
+      const before = requests.get(each.requestId);
+      if (before !== undefined && before !== replica) return true;
+      requests.set(each.requestId, replica);
+    }
+  }
+  return replicas.size >= RULE.heldDeathsMin;
 }
 
 /** The tenant's share stands for the combination's own, which is at most as large. */

@@ -27,7 +27,7 @@ const DIFFERENCES: ReadonlySet<FindingKind> = new Set([
 /** What a missing dependency does to those that need it. */
 const SYMPTOMS: ReadonlySet<FindingKind> = new Set([
   'replica-unready', 'replica-erroring', 'replica-slow', 'replica-hung', 'service-failing',
-  'release-erroring', 'probes-failing-together', 'start-failed',
+  'release-erroring', 'probes-failing-together', 'start-failed', 'crash-loop',
 ]);
 
 /** A dependency that came back this short ago still explains what its users show. */

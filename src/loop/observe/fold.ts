@@ -208,12 +208,19 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
         ...r,
         // The first worker's word sets the time: a second one saying the same is no news.
         ejected: {
-          atMs: r.ejected?.atMs ?? atMs, reason: event.reason, detail: event.detail,
+          atMs: r.ejected?.atMs ?? trialSince(r, atMs) ?? atMs, reason: event.reason,
+          detail: event.detail,
         },
       }));
       return;
     case 'returned':
-      change(canvas, event.replica, (r) => ({ ...r, ejected: undefined }));
+      change(canvas, event.replica, (r) => ({
+        ...r, ejected: undefined,
+        onTrial: r.ejected === undefined ? r.onTrial : {
+          ejectedAtMs: r.ejected.atMs, returnedAtMs: atMs, reason: r.ejected.reason,
+          detail: r.ejected.detail,
+        },
+      }));
       return;
     case 'died-serving': {
       const service = serviceOf(canvas, event.replica);
@@ -238,6 +245,15 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
   }
 }
 
+const TRIAL_MS = 30_000;
+
+/** Out again while it was on trial: it is the same trouble, and began with the first ejection. */
+function trialSince(replica: ReplicaView, atMs: number): number | undefined {
+  const trial = replica.onTrial;
+  if (trial === undefined || atMs - trial.returnedAtMs > TRIAL_MS) return undefined;
+  return trial.ejectedAtMs;
+}
+
 function serviceOf(canvas: Canvas, replica: ReplicaId): ServiceView | undefined {
   const view = canvas.replicas.get(replica);
   return view === undefined ? undefined : canvas.services.get(view.service);
@@ -251,6 +267,6 @@ export function newView(
   return {
     ...facts, startedAtMs: nowMs, readyAtMs: facts.phase === 'ready' ? nowMs : undefined,
     exited: undefined, ready: NO_PROBE, live: NO_PROBE, beat: undefined, memory: [],
-    windows: [], ejected: undefined,
+    windows: [], ejected: undefined, onTrial: undefined,
   };
 }

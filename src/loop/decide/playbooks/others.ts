@@ -12,6 +12,7 @@ import type { Subject } from '../../../model/finding.ts';
 import type { PlannedStep } from '../../../model/plan.ts';
 import { isAvailable } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
+import { unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
 import { plain, startSteps } from '../steps.ts';
 import { no, steps } from './playbook.ts';
@@ -126,6 +127,12 @@ export function sharedCause(
   }
   const view = context.picture.services.get(service);
   const head = incident.findings[0];
+  const need = view === undefined
+    ? undefined : unconfirmedNeed(view, context.picture, head?.sinceMs ?? 0);
+  if (need !== undefined) {
+    return no(refuse(incident, 'evidence-too-thin',
+      `${need} has not answered since it began`, context.nowMs + 500));
+  }
   const silent = (head?.measures['served'] ?? 0) === 0 && (head?.measures['failed'] ?? 0) > 0;
   const waitedMs = head === undefined ? 0 : context.nowMs - head.sinceMs;
   const trying = context.liveRuns.some((run) => run.service === service);

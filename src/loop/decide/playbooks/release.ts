@@ -12,6 +12,7 @@ import type { PlannedStep, Step } from '../../../model/plan.ts';
 import type { RollbackEligibility } from '../../../model/release.ts';
 import type { ServiceView } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
+import { unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
 import { drainAndStop, plain, readyDeadlineMs } from '../steps.ts';
 import { replaceReplica } from './replica.ts';
@@ -43,6 +44,11 @@ export function healRelease(
     return no(refuse(incident, 'no-playbook', 'unknown service', context.nowMs + 5_000));
   }
   const best = incident.diagnosis.hypotheses[0].subject;
+  const need = unconfirmedNeed(service, context.picture, incident.findings[0]?.sinceMs ?? 0);
+  if (need !== undefined) {
+    return no(refuse(incident, 'evidence-too-thin',
+      `${need} has not answered since it began`, context.nowMs + 500));
+  }
   const eligibility = rollbackEligibility(context.fleet, serviceName);
   if (best.kind === 'release' && eligibility.kind === 'eligible') {
     const draft = rollbackSteps(service, eligibility.release, context);

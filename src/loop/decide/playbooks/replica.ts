@@ -9,7 +9,7 @@ import type { Finding } from '../../../model/finding.ts';
 import type { Incident } from '../../../model/incident.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
 import type { PlannedStep } from '../../../model/plan.ts';
-import { isAvailable } from '../../../model/picture.ts';
+import { firstBadMs, isAvailable } from '../../../model/picture.ts';
 import type { ReplicaView, ServiceView } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
 import { sharedTrouble, unconfirmedNeed } from '../correlate.ts';
@@ -24,6 +24,9 @@ const GRACE_MS: Readonly<Partial<Record<Finding['kind'], number>>> = {
   'replica-slow': 2_000,
   'replica-unready': 8_000,
 };
+
+/** Errors of this span are one trouble. */
+const LATELY_MS = 5_000;
 
 export function replaceReplica(
   incident: Incident, id: ReplicaId, context: DecideContext,
@@ -66,7 +69,9 @@ function doubtOf(
     case 'replica-unready':
       return sharedTrouble(replica, service, context.picture, context.nowMs);
     case 'replica-erroring': {
-      const need = unconfirmedNeed(service, context.picture, head.sinceMs);
+      const latestMs = firstBadMs(replica.windows, context.nowMs, LATELY_MS) ?? 0;
+      const sinceMs = Math.max(head.sinceMs, latestMs);
+      const need = unconfirmedNeed(service, context.picture, sinceMs);
       return need === undefined ? undefined : `${need} has not answered since it began`;
     }
     default:
