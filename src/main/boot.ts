@@ -31,6 +31,7 @@ export async function takeLease(
 ): Promise<Lease> {
   const owner = `${hostname()} ${JSON.stringify(ownIdentity())}`;
   const untilMs = clock.monotonicMs() + LEASE_WAIT_MS;
+  // Bounded by `untilMs`.
   for (;;) {
     const answer = await store.lease(owner, clock.nowMs(), LEASE_TTL_MS);
     if (answer.kind === 'held') return { epoch: answer.epoch, owner };

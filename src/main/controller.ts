@@ -54,6 +54,10 @@ export interface Controller {
   readonly settings: Settings;
   readonly env: Readonly<Record<string, string | undefined>>;
   stopping: boolean;
+  /** While everything is being stopped: the end of the controller waits for it. */
+  ending: Promise<void> | undefined;
+  /** Share of one core over the last chore interval. */
+  cpu: number | undefined;
   /** Whether everything stood once since the start: before that it is "starting". */
   readonly wasHealthy: { value: boolean };
   readonly stop: AbortController;
@@ -190,6 +194,8 @@ async function assemble(parts: Parts): Promise<Controller> {
     keys,
     startedAtMs: clock.nowMs(),
     stopping: false,
+    ending: undefined,
+    cpu: undefined,
     wasHealthy: { value: adoption.report.adopted.length > 0 },
   };
   announce(controller, adoption.report);
@@ -283,10 +289,11 @@ async function serve(controller: Controller): Promise<void> {
     });
     await ended;
   } finally {
+    await controller.ending;
     stop.abort();
-    chores();
     await api?.close();
     await loop.state.recorder.settled();
+    await chores.end();
     await world.store.release(lease.owner).catch(() => undefined);
   }
   if (failures.length > 0) throw failures[0];
@@ -294,25 +301,43 @@ async function serve(controller: Controller): Promise<void> {
 
 const CHORES = { highWaterMs: 2_000, tidyMs: 300_000 } as const;
 
+interface Chores {
+  /** Stops them; the last entries are in the mark when it resolves. */
+  end(): Promise<void>;
+}
+
 /** The high-water mark of the ledger, kept outside of it, and the store's housekeeping. */
-function startChores(controller: Controller): () => void {
+function startChores(controller: Controller): Chores {
   const { world, log, lease } = controller;
   let lastSize = -1;
-  const mark = setInterval(() => {
+  const remember = async (): Promise<void> => {
     if (log.size === lastSize) return;
     const { size, root } = log.checkpoint();
-    lastSize = size;
-    world.store
-      .putSetting('ledger.high-water', { size, root }, lease.epoch)
-      .catch((error: unknown) => world.log.warn('high-water', { error: messageOf(error) }));
+    try {
+      await world.store.putSetting('ledger.high-water', { size, root }, lease.epoch);
+      lastSize = size;
+    } catch (error) {
+      world.log.warn('high-water', { error: messageOf(error) });
+    }
+  };
+  let usage = process.cpuUsage();
+  const mark = setInterval(() => {
+    const { user, system } = process.cpuUsage(usage);
+    usage = process.cpuUsage();
+    controller.cpu = (user + system) / (CHORES.highWaterMs * 1_000);
+    void remember();
   }, CHORES.highWaterMs);
   const tidy = setInterval(() => {
     world.store
       .tidy(world.clock.nowMs(), lease.epoch)
       .catch((error: unknown) => world.log.warn('tidy', { error: messageOf(error) }));
   }, CHORES.tidyMs);
-  return () => {
-    clearInterval(mark);
-    clearInterval(tidy);
+  return {
+    async end() {
+      clearInterval(mark);
+      clearInterval(tidy);
+      // Without this, a ledger folder of before the last seconds would pass for the present one.
+      await remember();
+    },
   };
 }

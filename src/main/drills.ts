@@ -1,6 +1,6 @@
-// What can be broken on purpose here, and how? Signals for any service, fault switches for those that
-// have them (the clinic example), the database and its policies; always through something that we
-// run, never in production.
+// What can be broken on purpose here, and how? Signals for any service, fault switches for those
+// that have them (the clinic example), the database and its policies; always through something
+// that we run, never in production.
 //
 //   DR1. Production (KINTSUGI_PRODUCTION=1) has no drills.
 //   DR2. A drill hits what it names and nothing else; it is told in the story before it happens.

@@ -1,5 +1,5 @@
-// How is the story of one incident told? From the store: the incident, its runs, its story lines, and
-// where each fact stands in the ledger.
+// How is the story of one incident told? From the store: the incident, its runs, its story lines,
+// and where each fact stands in the ledger.
 import type {
   DecisionView,
   FindingView,

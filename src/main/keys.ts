@@ -1,5 +1,5 @@
-// Which secrets does an instance have of its own, and which API keys do its tenants have? Made once,
-// kept in 0600 files; of an API key only its MAC is ever stored.
+// Which secrets does an instance have of its own, and which API keys do its tenants have? Made
+// once, kept in 0600 files; of an API key only its MAC is ever stored.
 //
 //   KY1. A key is shown once, when it is made.
 import { randomBytes } from 'node:crypto';

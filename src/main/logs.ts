@@ -5,7 +5,8 @@ import { constants } from 'node:fs';
 import { join } from 'node:path';
 import type { LogPart } from '../api/contract.ts';
 import { KinError } from '../model/errors.ts';
-import { asReplicaId } from '../model/ids.ts';
+import { asReplicaId, replicaId } from '../model/ids.ts';
+import type { ReplicaId } from '../model/ids.ts';
 import { statePaths } from '../api/state-folder.ts';
 import type { Controller } from './controller.ts';
 
@@ -21,10 +22,8 @@ export async function logsOf(
   const { runtime } = controller.world;
   const running = runtime.list().filter((r) => r.service === target || r.id === target);
   const ids = running.map((r) => r.id);
-  // A replica that has ended still has its last words.
-  if (ids.length === 0 && runtime.look(asReplicaId(target)) === 'ended') {
-    ids.push(asReplicaId(target));
-  }
+  // A replica that has ended still has its last words, and so has a service's newest one.
+  if (ids.length === 0) ids.push(...lastWords(controller, target));
   if (ids.length === 0) {
     throw new KinError(
       'KIN_TARGET_UNKNOWN',
@@ -36,6 +35,20 @@ export async function logsOf(
   return await Promise.all(
     ids.map(async (id) => ({ source: id, text: await runtime.logs(id, share) })),
   );
+}
+
+function lastWords(controller: Controller, target: string): readonly ReplicaId[] {
+  const { runtime } = controller.world;
+  const book = [...controller.loop.state.book.fleet().services.values()].find(
+    (s) => s.name === target,
+  );
+  const newest =
+    book === undefined
+      ? [asReplicaId(target)]
+      : Array.from({ length: Math.min(20, book.nextOrdinal - 1) }, (_, i) =>
+          replicaId(book.name, book.nextOrdinal - 1 - i),
+        );
+  return newest.filter((id) => runtime.look(id) === 'ended').slice(0, 1);
 }
 
 async function ownLogs(

@@ -1,5 +1,5 @@
-// Which concrete parts make the real World? Store, ledger, processes, gateways, probes, controls, all
-// opened side by side, and closed in the reverse order.
+// Which concrete parts make the real World? Store, ledger, processes, gateways, probes, controls,
+// all opened side by side, and closed in the reverse order.
 import { join } from 'node:path';
 import type { Ledger as Log } from '@kintsugi/ledger';
 import { openHub } from '../drivers/gateways/hub.ts';
@@ -88,11 +88,9 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     configure(settings) {
       const urls = dependencyUrls(settings, stateDir, env);
       probes.configure(urls.probes);
-      controls.configure(
-        settings.manifest.compliance.checks,
-        (name) => urls.controls.get(name),
-        [...settings.manifest.tenants.keys()],
-      );
+      controls.configure(settings.manifest.compliance.checks, (name) => urls.controls.get(name), [
+        ...settings.manifest.tenants.keys(),
+      ]);
     },
     async close() {
       await gateways.close();

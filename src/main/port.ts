@@ -145,6 +145,7 @@ export async function begin(
   const { live, stop } = controller.loop.state;
   const { clock } = controller.world;
   const untilMs = clock.monotonicMs() + 10_000;
+  // Bounded by `untilMs`.
   for (;;) {
     const entry = live.get(answer.plan.id);
     if (entry?.current !== undefined) return entry.current.id;

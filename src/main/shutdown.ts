@@ -1,5 +1,5 @@
-// How does everything stop? In order, with a record: first what serves, then what it needs; each gets
-// its time to finish. `controller` alone leaves all that serves untouched.
+// How does everything stop? In order, with a record: first what serves, then what it needs; each
+// gets its time to finish. `controller` alone leaves all that serves untouched.
 import type { Actor, ShutdownMode } from '../api/port.ts';
 import { planId, runId, target } from '../model/ids.ts';
 import { messageOf } from '../model/errors.ts';
@@ -12,6 +12,8 @@ import type { Controller } from './controller.ts';
 
 /** Lets the answer of the call that asked for it get out first. */
 const GRACE_MS = 50;
+/** With nobody who ends init, the controller ends by itself. */
+const IDLE_MS = 30_000;
 
 export async function shutdown(
   controller: Controller,
@@ -26,20 +28,21 @@ export async function shutdown(
     text: `${actor.name} stops ${mode}`,
     data: { mode, actor: actor.name },
   });
-  const end = (): void => {
-    setTimeout(() => controller.stop.abort(), GRACE_MS);
+  const end = (afterMs: number): void => {
+    setTimeout(() => controller.stop.abort(), afterMs);
   };
   if (mode === 'controller') {
-    end();
+    end(GRACE_MS);
     return;
   }
-  void stopEverything(controller, actor)
+  controller.ending = stopEverything(controller, actor)
     .catch((error: unknown) =>
       controller.world.log.error('shutdown', {
         error: messageOf(error),
       }),
     )
-    .finally(end);
+    // Ended now, init would start another at once: it stays, idle, until init is told to end.
+    .finally(() => end(IDLE_MS));
 }
 
 async function stopEverything(controller: Controller, actor: Actor): Promise<void> {
@@ -55,7 +58,8 @@ async function stopEverything(controller: Controller, actor: Actor): Promise<voi
   // From here on an exit is wanted: nobody is to be told of an incident.
   await loop.state.book.change({
     replicas: all.map((r): Replica =>
-      r.phase === 'ready' ? { ...r, phase: 'draining', weight: 0 } : r),
+      r.phase === 'ready' ? { ...r, phase: 'draining', weight: 0 } : r,
+    ),
   });
   const stateful = (r: Replica): boolean =>
     settings.manifest.services.get(r.service)?.kind === 'stateful';

@@ -108,7 +108,7 @@ function instanceView(controller: Controller): Status['instance'] {
     healing: settings.manifest.healing.mode,
     limits: `${world.runtime.limits().kind}: ${world.runtime.limits().detail}`,
     rssBytes: process.memoryUsage.rss(),
-    cpu: undefined,
+    cpu: controller.cpu,
   };
 }
 
@@ -128,7 +128,7 @@ function overall(
   const waitingFor = [
     ...services.filter((s) => s.ready < s.wanted).map((s) => `${s.name} ${s.ready}/${s.wanted}`),
     ...dependencies.filter((d) => d.state === 'unknown').map((d) => d.name),
-    ...(controller.world.gateways.connected().length === 0 ? ['gateway'] : []),
+    ...(gatewaysMissing(controller) > 0 ? ['gateway'] : []),
   ];
   if (waitingFor.length > 0 && !controller.wasHealthy.value && reasons.length === 0) {
     return { kind: 'starting', waitingFor };
@@ -197,9 +197,22 @@ function replicaView(controller: Controller, view: ReplicaView, times: Times): R
         ? undefined
         : { reason: view.ejected.reason, detail: view.ejected.detail },
     rssBytes: view.memory.at(-1)?.rssBytes,
-    cpu: undefined,
+    cpu: cpuOf(view),
     traffic: traffic(view.windows, times.nowMs),
   };
+}
+
+function gatewaysMissing(controller: Controller): number {
+  const { workers } = controller.settings.manifest.gateway;
+  return workers - controller.world.gateways.connected().length;
+}
+
+/** Share of one core between the last two samples. */
+function cpuOf(view: ReplicaView): number | undefined {
+  const last = view.memory.at(-1);
+  const before = view.memory.at(-2);
+  if (last === undefined || before === undefined || last.atMs <= before.atMs) return undefined;
+  return Math.max(0, last.cpuMs - before.cpuMs) / (last.atMs - before.atMs);
 }
 
 function merged(replicas: readonly ReplicaView[], nowMs: number): TrafficSummary {

@@ -89,6 +89,8 @@ export interface ReplicaTrial {
 export interface MemorySample {
   readonly atMs: number;
   readonly rssBytes: number;
+  /** CPU time since the start of the replica. */
+  readonly cpuMs: number;
 }
 
 /** What clients got, over one flush window, summed over the cells of a replica (or tenant). */

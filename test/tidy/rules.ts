@@ -64,7 +64,7 @@ function headOf(text: string): readonly string[] {
   return lines.slice(0, end === -1 ? lines.length : end).map((line) => line.replace(/^\/\/ ?/, ''));
 }
 
-const INVARIANT = /^([A-Z]{1,3}\d{1,2})\. /;
+const INVARIANT = /^\s*([A-Z]{1,4}\d{1,2})\. /;
 
 function headComment({ sources }: Tree): Violation[] {
   return sources.flatMap(({ path, text }) => {
@@ -96,10 +96,13 @@ function invariants({ sources }: Tree): Violation[] {
 }
 
 function belongs(test: Source, path: string): boolean {
-  const folder = basename(dirname(path));
   const owner = /^packages\/[^/]+\//.exec(path)?.[0];
   if (owner !== undefined && test.path.startsWith(owner)) return true;
-  return test.path.split('/').includes(folder) || test.text.includes(basename(path));
+  // A test belongs to the folders that it stands in, and to the one that it is named for.
+  const parts = dirname(path).split('/').slice(1);
+  const named = basename(test.path).replace(/\.test\.ts$/, '');
+  const places = [...dirname(test.path).split('/').slice(1), named, ...named.split('-')];
+  return parts.some((part) => places.includes(part)) || test.text.includes(basename(path));
 }
 
 function endlessLoops({ sources }: Tree): Violation[] {

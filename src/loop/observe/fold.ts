@@ -54,7 +54,7 @@ export function fold(canvas: Canvas, signal: Signal): void {
       change(canvas, signal.replica, (r) => ({
         ...r,
         memory: push(
-          r.memory, { atMs: signal.atMs, rssBytes: signal.rssBytes }, LIMITS.memorySamples,
+          r.memory, { atMs: signal.atMs, rssBytes: signal.rssBytes, cpuMs: signal.cpuMs }, LIMITS.memorySamples,
         ),
       }));
       return;

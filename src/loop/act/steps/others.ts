@@ -7,6 +7,7 @@
 //   SO2. `enforce-control` touches only what the plan names; `prove-control` tries what must be
 //        impossible.
 import { compare } from '../../../model/compare.ts';
+import type { Comparison } from '../../../model/compare.ts';
 import type { ReleaseId, ServiceName } from '../../../model/ids.ts';
 import { sumWindows } from '../../../model/picture.ts';
 import type { TrafficWindow } from '../../../model/picture.ts';
@@ -22,6 +23,9 @@ type Of<K extends Step['kind']> = Extract<Step, { kind: K }>;
 /** Past its time, a watch waits this much longer for traffic before it passes as unsure. */
 const THIN_TRAFFIC_FACTOR = 1.5;
 const WATCH_EVERY_MS = 200;
+const SPAN_MAX_MS = 60_000;
+/** With fewer requests beside the new release, the old one is judged by its last minute. */
+const BASELINE_MIN = 20;
 
 export async function watch(step: Of<'watch'>, context: StepContext): Promise<StepAnswer> {
   const { clock } = context.ports.world;
@@ -40,10 +44,7 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
       worseSinceMs = undefined;
     }
     const spentMs = nowMs - startedAtMs;
-    const candidate = traffic(step.service, step.release, spentMs, context);
-    const baseline = step.baseline === undefined
-      ? undefined : traffic(step.service, step.baseline, spentMs, context);
-    const verdict = compare(candidate, baseline, step.minRequests);
+    const verdict = judgeRelease(step, spentMs, context);
     if (verdict.kind === 'worse' && need === 'there' && worseSinceMs !== undefined) {
       return failed(`${step.release} is worse: ${verdict.why}`);
     }
@@ -56,6 +57,29 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
     await clock.sleep(WATCH_EVERY_MS, context.ports.stop);
   }
   return failed('stopped');
+}
+
+/** Against the old release at the same time; once that has no traffic, against its last minute. */
+function judgeRelease(
+  step: Of<'watch'>, spentMs: number, context: StepContext,
+): Comparison {
+  const out = ejectedReplica(step, context);
+  if (out !== undefined) return { kind: 'worse', why: out };
+  const { service, release, baseline, minRequests } = step;
+  const candidate = traffic(service, release, spentMs, context);
+  if (baseline === undefined) return compare(candidate, undefined, minRequests);
+  const beside = traffic(service, baseline, spentMs, context);
+  const before = beside.requests >= BASELINE_MIN
+    ? beside : traffic(service, baseline, SPAN_MAX_MS, context);
+  return compare(candidate, before, minRequests);
+}
+
+/** A gateway that ejects it has compared it with its siblings. */
+function ejectedReplica(step: Of<'watch'>, context: StepContext): string | undefined {
+  const out = serviceReplicas(context.ports.picture(), step.service).find((r) =>
+    r.release === step.release && r.weight > 0
+    && (r.ejected?.reason === 'slow' || r.ejected?.reason === 'errors'));
+  return out === undefined ? undefined : `gateway ejected ${out.id}: ${out.ejected?.detail ?? ''}`;
 }
 
 /** Does everything that the service needs answer, and has it since `sinceMs`? */
@@ -87,7 +111,7 @@ function traffic(
   const nowMs = context.ports.world.clock.monotonicMs();
   const sums = serviceReplicas(picture, service)
     .filter((r) => r.release === release)
-    .map((r) => sumWindows(r.windows, nowMs, Math.min(spanMs, 60_000)));
+    .map((r) => sumWindows(r.windows, nowMs, Math.min(spanMs, SPAN_MAX_MS)));
   const total = { atMs: nowMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
   const latency = Array.from({ length: 16 }, () => 0);
   for (const sum of sums) {
