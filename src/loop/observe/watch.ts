@@ -2,11 +2,12 @@
 // the runtime and the gateways tell; everything leaves as a Signal into the inbox.
 //
 //   W1. One look at a time a thing: a slow probe delays only its own next look.
+//   W3. A replica that answers ready is alive: liveness is asked only of one that does not.
 //   W2. Looks of many replicas are spread over the interval, so that they never come in step.
 import type { Fleet } from '../../model/fleet.ts';
 import type { Manifest } from '../../model/manifest.ts';
 import type { Replica } from '../../model/replica.ts';
-import type { Signal } from '../../model/signal.ts';
+import type { ProbeResult, Signal } from '../../model/signal.ts';
 import type { World } from '../../world/world.ts';
 
 export interface WatchPorts {
@@ -35,6 +36,7 @@ export function startWatch(ports: WatchPorts): Watch {
   const { clock } = ports.world;
   const due = new Map<string, number>();
   const busy = new Set<string>();
+  const suspects = new Set<Replica['id']>();
   const stops = [
     ports.world.runtime.onEvent((event) => {
       if (event.kind !== 'exited') return;
@@ -69,10 +71,11 @@ export function startWatch(ports: WatchPorts): Watch {
         keep.add(key);
         every(key, intervalMs, look);
       };
-      watchReplicas(ports, seen);
+      watchReplicas(ports, seen, suspects);
       watchDependencies(ports, seen);
       watchControls(ports, seen);
       for (const key of due.keys()) if (!keep.has(key)) due.delete(key);
+      for (const id of suspects) if (!keep.has(`ready ${id}`)) suspects.delete(id);
     },
     hurry() {
       for (const key of due.keys()) if (!key.startsWith('check ')) due.set(key, 0);
@@ -127,22 +130,18 @@ function watchClock(ports: WatchPorts, last: { wall: number; mono: number }): vo
   last.mono = mono;
 }
 
-function watchReplicas(ports: WatchPorts, every: Every): void {
+function watchReplicas(
+  ports: WatchPorts, every: Every, suspects: Set<Replica['id']>,
+): void {
   const manifest = ports.manifest();
   for (const replica of ports.fleet().replicas.values()) {
     const spec = manifest.services.get(replica.service);
     if (spec === undefined || replica.endpoint === undefined) continue;
     // A starting replica is looked at by the run that started it.
     if (replica.phase !== 'ready') continue;
-    const same = sameProbe(spec.readiness, spec.liveness);
     every(`ready ${replica.id}`, spec.readiness.intervalMs, async () => {
-      await lookAt(ports, replica, 'ready', same);
+      await lookAt(ports, replica, suspects);
     });
-    if (!same) {
-      every(`live ${replica.id}`, spec.liveness.intervalMs, async () => {
-        await lookAt(ports, replica, 'live', false);
-      });
-    }
     every(`usage ${replica.id}`, USAGE_EVERY_MS, async () => {
       const usage = ports.world.runtime.usage(replica.id);
       const atMs = ports.world.clock.monotonicMs();
@@ -151,23 +150,39 @@ function watchReplicas(ports: WatchPorts, every: Every): void {
   }
 }
 
+/** W3: who is ready is alive; only who is not is asked whether it lives. */
+async function lookAt(
+  ports: WatchPorts, replica: Replica, suspects: Set<Replica['id']>,
+): Promise<void> {
+  const spec = ports.manifest().services.get(replica.service);
+  const { endpoint } = replica;
+  if (spec === undefined || endpoint === undefined) return;
+  const same = sameProbe(spec.readiness, spec.liveness);
+  const ask = (probe: 'ready' | 'live'): Promise<ProbeResult> =>
+    ports.world.probes.probe(endpoint, probe === 'ready' ? spec.readiness : spec.liveness);
+  const put = (probe: 'ready' | 'live', result: ProbeResult): void => {
+    const atMs = ports.world.clock.monotonicMs();
+    ports.put({ kind: 'probe', atMs, replica: replica.id, probe, result });
+  };
+  // A suspect is asked both at once, so that a hang is not found one timeout later.
+  const early = suspects.has(replica.id) && !same ? ask('live') : undefined;
+  const ready = await ask('ready');
+  put('ready', ready);
+  if (ready.kind === 'ok' || same) {
+    suspects.delete(replica.id);
+    put('live', ready);
+    await early;
+    return;
+  }
+  suspects.add(replica.id);
+  put('live', await (early ?? ask('live')));
+}
+
 function sameProbe(
   a: { readonly kind: string; readonly path: string },
   b: { readonly kind: string; readonly path: string },
 ): boolean {
   return a.kind === b.kind && (a.kind === 'tcp' || a.path === b.path);
-}
-
-async function lookAt(
-  ports: WatchPorts, replica: Replica, probe: 'ready' | 'live', both: boolean,
-): Promise<void> {
-  const spec = ports.manifest().services.get(replica.service);
-  if (spec === undefined || replica.endpoint === undefined) return;
-  const asked = probe === 'ready' ? spec.readiness : spec.liveness;
-  const result = await ports.world.probes.probe(replica.endpoint, asked);
-  const atMs = ports.world.clock.monotonicMs();
-  ports.put({ kind: 'probe', atMs, replica: replica.id, probe, result });
-  if (both) ports.put({ kind: 'probe', atMs, replica: replica.id, probe: 'live', result });
 }
 
 function watchDependencies(ports: WatchPorts, every: Every): void {
