@@ -69,6 +69,10 @@ export interface ControlClient {
   readonly tenants: () => Promise<readonly TenantSummary[]>;
   readonly createKey: (tenant: string) => Promise<KeyAnswer>;
   readonly revokeKey: (id: string) => Promise<{ readonly revoked: string }>;
+  readonly liftQuarantine: (
+    tenant: string,
+    route: string,
+  ) => Promise<{ readonly lifted: readonly string[] }>;
   readonly applyManifest: (source: ManifestSource, dryRun: boolean) => Promise<ApplyAnswer>;
   readonly logs: (target: string, bytes: number) => Promise<readonly LogPart[]>;
   readonly drills: () => Promise<readonly DrillSpec[]>;
@@ -113,6 +117,8 @@ export function controlClient(options: ClientOptions): ControlClient {
     tenants: () => get('/v1/tenants'),
     createKey: (tenant) => post(`/v1/tenants/${encodeURIComponent(tenant)}/keys`),
     revokeKey: (id) => call(options, 'DELETE', `/v1/keys/${encodeURIComponent(id)}`),
+    liftQuarantine: (tenant, route) =>
+      post(`/v1/tenants/${encodeURIComponent(tenant)}/lift`, { route }),
     applyManifest: (source, dryRun) => post('/v1/manifest', { ...source, dryRun }),
     logs: (target, bytes) => get(`/v1/logs/${encodeURIComponent(target)}?bytes=${bytes}`),
     drills: () => get('/v1/drills'),

@@ -79,6 +79,13 @@ export interface ControlPort {
   createKey(tenant: string, actor: Actor): Promise<KeyAnswer>;
   revokeKey(id: string, actor: Actor): Promise<void>;
 
+  /** Of one tenant; `route` is `METHOD /path` as `tenants` shows it, undefined: all of them. */
+  liftQuarantine(
+    tenant: string,
+    route: string | undefined,
+    actor: Actor,
+  ): Promise<{ readonly lifted: readonly string[] }>;
+
   applyManifest(source: ManifestSource, dryRun: boolean, actor: Actor): Promise<ApplyAnswer>;
   /** Target: replica, service (all its replicas), `controller`, `init`, `gateway`. */
   logs(target: string, bytes: number): Promise<readonly LogPart[]>;

@@ -288,6 +288,17 @@ const administration: readonly Route[] = [
     },
   }),
   post({
+    id: 'liftQuarantine',
+    url: '/v1/tenants/:tenant/lift',
+    tag: 'administer',
+    summary: 'Let a route of a tenant through again that was held back; without one, all of them',
+    params: object<{ tenant: string }>({ tenant: NAME }),
+    body: object<{ route: string }>({ route: string(0, 2_000) }),
+    answer: object<{ lifted: readonly string[] }>({ lifted: list(string(1, 2_100)) }),
+    run: ({ control, params, body, actor }) =>
+      control.liftQuarantine(params.tenant, body.route === '' ? undefined : body.route, actor),
+  }),
+  post({
     id: 'applyManifest',
     url: '/v1/manifest',
     tag: 'administer',

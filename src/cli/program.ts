@@ -307,6 +307,20 @@ const evidence: readonly Spec[] = [
     run: async (context, [id]) =>
       (await import('./commands/tenants.ts')).revokeKeyCommand(context, must(id)),
   },
+  {
+    words: 'tenants lift',
+    about: 'let a route through again that was held back; without a route, all of that tenant',
+    args: [
+      new Argument('<tenant>', 'id of the tenant'),
+      new Argument('[route]', '"METHOD /path" as `kintsugi tenants` shows it'),
+    ],
+    run: async (context, [tenant, route]) =>
+      (await import('./commands/tenants.ts')).liftCommand(
+        context,
+        must(tenant),
+        route === undefined ? undefined : must(route),
+      ),
+  },
 ];
 
 /** What a group does when it is called without a further word. */

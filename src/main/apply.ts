@@ -2,7 +2,8 @@
 // limits, healing, checks); changed services are rolled out; removed ones are drained and stopped.
 //
 //   AM1. A manifest with an error changes nothing.
-//   AM2. A dry run answers the same list and does nothing.
+//   AM2. A dry run answers the same list and changes nothing that runs.
+//   AM3. A source folder that changed is a change too, though the manifest reads the same.
 import { join } from 'node:path';
 import type { ApplyAnswer, ManifestChange as ChangeView } from '../api/contract.ts';
 import type { Actor, ManifestSource } from '../api/port.ts';
@@ -15,8 +16,9 @@ import type { Manifest } from '../model/manifest.ts';
 import { beginChanges, overrides } from './controller.ts';
 import type { Controller } from './controller.ts';
 import { settle } from './desired.ts';
+import type { Settled } from './desired.ts';
+import type { JwtRule } from '../model/routing.ts';
 import { loadJwt } from './jwt.ts';
-import { access } from './port.ts';
 import { servicePorts } from './ports-of-services.ts';
 
 export async function applyManifest(
@@ -26,10 +28,19 @@ export async function applyManifest(
   actor: Actor,
 ): Promise<ApplyAnswer> {
   const wanted = await load(controller, source);
-  const changes = diffManifest(controller.settings.manifest, wanted).map(changeView);
+  const prepared = await prepare(controller, wanted);
+  const changes = [
+    ...diffManifest(controller.settings.manifest, wanted).map(changeView),
+    ...sourceChanges(controller, prepared.settled),
+  ];
   if (dryRun || changes.length === 0) return { dryRun, changes };
-  await swap(controller, wanted);
-  access(controller, 'operator.access', actor, `applied ${changes.length} changes of the manifest`);
+  await swap(controller, wanted, prepared);
+  controller.loop.state.recorder.tell({
+    entry: 'manifest.applied',
+    kind: 'manifest.applied',
+    text: `${actor.name} applied ${changes.length} changes of the manifest`,
+    data: { actor: actor.name, changes },
+  });
   return { dryRun, changes };
 }
 
@@ -55,17 +66,42 @@ async function load(controller: Controller, source: ManifestSource): Promise<Man
   );
 }
 
-async function swap(controller: Controller, wanted: Manifest): Promise<void> {
-  const { settings, stateDir, world, lease, loop, opened } = controller;
+interface Prepared {
+  readonly secrets: ReadonlyMap<string, string>;
+  readonly ports: ReadonlyMap<string, number>;
+  readonly jwt: readonly JwtRule[];
+  readonly settled: Settled;
+}
+
+async function prepare(controller: Controller, wanted: Manifest): Promise<Prepared> {
+  const { stateDir, world, lease, loop } = controller;
   // Everything that can fail is read first: a half-applied manifest must not exist (AM1).
   const secrets = await loadSecrets(wanted, stateDir, controller.env);
   const ports = await servicePorts(wanted, world.store, lease.epoch);
   const jwt = await loadJwt(wanted, world.log);
-  const { book } = loop.state;
-  const settled = await settle(wanted, book.fleet(), await world.store.setting('sources'), {
+  const fleet = loop.state.book.fleet();
+  const settled = await settle(wanted, fleet, await world.store.setting('sources'), {
     root: join(stateDir, 'releases'),
     clock: world.clock,
   });
+  return { secrets, ports, jwt, settled };
+}
+
+/** AM3. */
+function sourceChanges(controller: Controller, settled: Settled): readonly ChangeView[] {
+  const { services } = controller.loop.state.book.fleet();
+  return settled.rollouts.map(({ service, release }) => ({
+    kind: 'change',
+    what: 'release',
+    name: service,
+    detail: `${services.get(service)?.release ?? 'nothing'} → ${release.id}; rolls out`,
+  }));
+}
+
+async function swap(controller: Controller, wanted: Manifest, prepared: Prepared): Promise<void> {
+  const { settings, loop, opened } = controller;
+  const { settled, secrets, ports, jwt } = prepared;
+  const { book } = loop.state;
   Object.assign(settings, { manifest: wanted, secrets, ports, jwt });
   opened.configure(settings);
   await book.change(settled.change);
@@ -101,6 +137,7 @@ function effectText(effect: ManifestChange['effect']): string {
     case 'replaces':
       return `rolls out ${effect.replaced.map((r) => r.service).join(', ')}`;
     case 'restarts-gateway':
+      return 'gateway workers are replaced one after the other';
     case 'restarts-control':
       return 'takes hold at the next `kintsugi down` and `up`';
   }

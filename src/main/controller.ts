@@ -184,7 +184,7 @@ async function assemble(parts: Parts): Promise<Controller> {
     const atMs = clock.monotonicMs();
     loop.state.inbox.put({ kind: 'exited', atMs, replica: ended.id, exit: ended.exit });
   }
-  await firstKeys(keys, settings.manifest, stateDir);
+  const keyed = await firstKeys(keys, settings.manifest, stateDir);
   const controller: Controller = {
     ...parts,
     world,
@@ -199,6 +199,7 @@ async function assemble(parts: Parts): Promise<Controller> {
     wasHealthy: { value: adoption.report.adopted.length > 0 },
   };
   announce(controller, adoption.report);
+  announceNew(controller, settled, keyed);
   beginChanges(controller, settled);
   return controller;
 }
@@ -237,6 +238,28 @@ function announce(
       reaped,
     },
   });
+}
+
+/** What this start made: releases of new sources, and the first keys of tenants. */
+function announceNew(controller: Controller, settled: Settled, keyed: readonly string[]): void {
+  const { recorder } = controller.loop.state;
+  for (const { id, service, digest } of settled.change.releases ?? []) {
+    recorder.tell({
+      entry: 'release.created',
+      kind: 'release.created',
+      service,
+      text: `${service}: release ${id} from ${digest}`,
+      data: { release: id, digest, actor: 'manifest' },
+    });
+  }
+  for (const tenant of keyed) {
+    recorder.tell({
+      entry: 'tenant.key-created',
+      kind: 'tenant.key-created',
+      text: `${tenant}: its first key`,
+      data: { tenant, actor: 'manifest' },
+    });
+  }
 }
 
 /** For tests only: dies at the named point, like a power cut would. */

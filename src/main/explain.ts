@@ -39,7 +39,7 @@ export async function explain(
   const times = timesOf(controller);
   return {
     incident: incidentView(incident, times),
-    findings: findingViews(incident, times),
+    findings: findingViews(firstSeen(incident, events), times),
     hypotheses: incident.diagnosis.hypotheses.map((h) => ({
       kind: h.subject.kind,
       subject: subjectText(h.subject),
@@ -53,7 +53,20 @@ export async function explain(
   };
 }
 
-function findingViews(incident: Incident, times: Times): readonly FindingView[] {
+/** What was seen when it was opened: later findings may be of our own act. */
+function firstSeen(
+  incident: Pick<Incident, 'findings'>,
+  events: readonly StoryEvent[],
+): Pick<Incident, 'findings'> {
+  const opened = events.find((e) => e.kind === 'incident.opened')?.data;
+  const found =
+    typeof opened === 'object' && opened !== null && 'findings' in opened ? opened.findings : [];
+  return Array.isArray(found) && found.length > 0
+    ? { findings: found as Incident['findings'] }
+    : incident;
+}
+
+function findingViews(incident: Pick<Incident, 'findings'>, times: Times): readonly FindingView[] {
   return incident.findings.map((f) => ({
     kind: f.kind,
     subject: subjectText(f.subject),

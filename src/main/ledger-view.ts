@@ -23,7 +23,7 @@ export async function ledgerProve(
   if (index < 0 || index >= log.size) {
     throw new KinError(
       'KIN_LEDGER_RANGE',
-      `the ledger has ${log.size} entries, not ${index}`,
+      `there is no entry ${index}: the ledger has ${log.size}`,
       `Give an index from 0 to ${Math.max(0, log.size - 1)}.`,
     );
   }

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { generateSigner, loadSigner, openLedger } from '@kintsugi/ledger';
 import type { HighWater, Ledger as Log, Signer } from '@kintsugi/ledger';
 import { makeOwnFolder, readStateFile, writeStateFile } from '../api/state-folder.ts';
+import { KinError } from '../model/errors.ts';
 import type { Ledger, Written } from '../world/ledger.ts';
 
 export interface OpenedLedger {
@@ -35,11 +36,25 @@ export async function openLedgerIn(
 function signerIn(dir: string, origin: string): Signer {
   const path = join(dir, 'signing.key');
   const secret = readStateFile(path);
-  if (secret !== undefined) return loadSigner(secret, origin);
+  if (secret !== undefined) {
+    assertSameName(secret, origin);
+    return loadSigner(secret, origin);
+  }
   const made = generateSigner(origin);
   writeStateFile(path, `${made.secret}\n`);
   writeStateFile(join(dir, 'vkey'), `${made.signer.vkey}\n`);
   return made.signer;
+}
+
+/** A folder's history is one manifest's: a second one would go on with the first one's evidence. */
+function assertSameName(secret: string, origin: string): void {
+  const kept = /^PRIVATE\+KEY\+([^+]+)\+/u.exec(secret)?.[1] ?? origin;
+  if (kept === origin) return;
+  throw new KinError(
+    'KIN_MANIFEST_OTHER',
+    `this state folder belongs to another manifest: its ledger is ${kept}, not ${origin}`,
+    'Keep the name, or start the other manifest with its own --state folder.',
+  );
 }
 
 /** The public key beside a log, for verification without a running controller. */

@@ -19,6 +19,7 @@ import type { ReleaseId, ServiceName } from '../model/ids.ts';
 import type { Release, RollbackEligibility } from '../model/release.ts';
 import type { Approval, Run } from '../model/run.ts';
 import type { StoryEvent } from '../model/entry.ts';
+import type { CheckResult } from '../model/signal.ts';
 import { applyManifest } from './apply.ts';
 import type { Controller } from './controller.ts';
 import { makeRelease } from './desired.ts';
@@ -90,6 +91,7 @@ export function controlPort(controller: Controller): ControlPort {
       await loop.state.book.publish();
       access(controller, 'operator.access', actor, `key ${id} revoked`);
     },
+    liftQuarantine: (tenant, route, actor) => liftQuarantine(controller, tenant, route, actor),
     applyManifest: (source, dryRun, actor) => applyManifest(controller, source, dryRun, actor),
     logs: (target, bytes) => logsOf(controller, target, bytes),
     drills: () => drillList(controller),
@@ -212,6 +214,28 @@ async function scale(
   return { service, from, to: replicas, run };
 }
 
+async function liftQuarantine(
+  controller: Controller,
+  tenant: string,
+  route: string | undefined,
+  actor: Actor,
+): Promise<{ readonly lifted: readonly string[] }> {
+  const rules = [...controller.loop.state.book.fleet().quarantines.values()].filter(
+    (r) => r.tenant === tenant && (route === undefined || route === `${r.method} ${r.route}`),
+  );
+  if (rules.length === 0 && route !== undefined) {
+    throw new KinError(
+      'KIN_QUARANTINE_UNKNOWN',
+      `${route} of ${tenant} is not held back`,
+      'See `kintsugi tenants` for what is.',
+    );
+  }
+  for (const rule of rules) {
+    await begin(controller, { kind: 'lift-quarantine', id: rule.id }, actor);
+  }
+  return { lifted: rules.map((r) => `${r.method} ${r.route}`) };
+}
+
 async function setPaused(
   controller: Controller,
   service: string | undefined,
@@ -275,17 +299,15 @@ async function audit(
   actor: Actor,
 ): Promise<Awaited<ReturnType<ControlPort['audit']>>> {
   const { world, loop, settings } = controller;
+  const measured = new Map<string, CheckResult>();
   for (const check of settings.manifest.compliance.checks) {
     const result = await world.controls.measure(check.id);
     const proof = await world.controls.prove(check.id);
-    // The active proof outranks the catalogue: it tried what must be impossible.
-    const worst = proof.kind === 'not-satisfied' ? proof : result;
-    loop.state.inbox.put({
-      kind: 'check',
-      atMs: world.clock.monotonicMs(),
-      check: check.id,
-      result: worst,
-    });
+    const atMs = world.clock.monotonicMs();
+    loop.state.inbox.put({ kind: 'check', atMs, check: check.id, result });
+    // P11: what could not be tried is not satisfied, whatever the catalogue says.
+    const worst = result.kind === 'satisfied' ? proof : result;
+    measured.set(check.id, worst);
     loop.state.recorder.tell({
       entry: 'control.result',
       kind: 'control.result',
@@ -294,11 +316,16 @@ async function audit(
     });
   }
   loop.look();
-  const controls = controlViews(controller, timesOf(controller));
+  const measuredAtMs = world.clock.nowMs();
+  const controls = controlViews(controller, timesOf(controller)).map((control) => {
+    const result = measured.get(control.id);
+    if (result === undefined) return control;
+    return { ...control, result, verdict: result.kind, measuredAtMs };
+  });
   const violated = controls.some((c) => c.verdict === 'not-satisfied');
   const incomplete = controls.length === 0 || controls.some((c) => c.verdict !== 'satisfied');
   return {
-    atMs: world.clock.nowMs(),
+    atMs: measuredAtMs,
     verdict: violated ? 'violated' : incomplete ? 'incomplete' : 'satisfied',
     controls,
     ledger: ledgerHead(controller),

@@ -87,7 +87,7 @@ test('EV1. CL3. a client that was cut off gets every event once and in order', a
   await second.stop();
 });
 
-test('EV1. what happens while the stored events are read is neither lost nor doubled', async (t) => {
+test('EV1. what happens while stored events are read is neither lost nor doubled', async (t) => {
   let release: () => void = () => undefined;
   const held = new Promise<void>((resolve) => {
     release = resolve;

@@ -484,6 +484,10 @@ function acting(
       return { tenant, id: 'k2', key: `kin_${tenant}_k2_secret` };
     },
     revokeKey: async (id, actor) => did('revokeKey', actor, id),
+    liftQuarantine: async (tenant, route, actor) => {
+      did('liftQuarantine', actor, tenant, route);
+      return { lifted: ['POST /records'] };
+    },
     applyManifest: async (source, dryRun, actor) => {
       did('applyManifest', actor, source, dryRun);
       const changes = [

@@ -26,3 +26,17 @@ export async function revokeKeyCommand(context: Context, id: string): Promise<nu
   answer(context, done, () => [`key ${done.revoked} no longer works`]);
   return EXIT.ok;
 }
+
+export async function liftCommand(
+  context: Context,
+  tenant: string,
+  route: string | undefined,
+): Promise<number> {
+  const { lifted } = await connect(context).client.liftQuarantine(tenant, route ?? '');
+  answer(context, { tenant, lifted }, () =>
+    lifted.length === 0
+      ? [`nothing of ${tenant} is held back`]
+      : lifted.map((text) => `${text} of ${tenant} is let through again`),
+  );
+  return EXIT.ok;
+}

@@ -1,7 +1,7 @@
 // May `up` start here? Platform, folder, ports: each refusal names the cause and the fix, before
 // anything is started.
 import { readFileSync } from 'node:fs';
-import { makeStateFolder, statePaths } from '../../api/state-folder.ts';
+import { makeStateFolder } from '../../api/state-folder.ts';
 import { KinError } from '../../model/errors.ts';
 import type { Manifest } from '../../model/manifest.ts';
 import { askPort } from '../processes.ts';
@@ -40,8 +40,8 @@ async function assertPort(
     );
   }
   const { by } = answer;
-  // Gateways that outlived their init go on serving; the new ones share the port with them.
-  if (by !== undefined && isOurGateway(by.pid, stateDir)) return;
+  // Parts that outlived their init go on serving; the next init adopts them.
+  if (by !== undefined && isOurs(by.pid, stateDir)) return;
   const taker = by === undefined ? 'another program' : `pid ${by.pid} (${by.name})`;
   throw new KinError(
     'KIN_PORT_TAKEN',
@@ -50,10 +50,10 @@ async function assertPort(
   );
 }
 
-function isOurGateway(pid: number, stateDir: string): boolean {
+function isOurs(pid: number, stateDir: string): boolean {
   try {
     const pairs = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
-    return pairs.includes(`KINTSUGI_GATEWAY_STATE=${statePaths(stateDir).gateway}`);
+    return pairs.includes(`KINTSUGI_PART_STATE=${stateDir}`);
   } catch {
     return false;
   }
