@@ -66,17 +66,11 @@ const LAYERS: readonly Layer[] = [
     packages: ['node', 'yaml', 'ajv'],
     reach: 'free',
   },
-  {
-    at: 'src/compliance',
-    may: ['src/model', 'src/world'],
-    packages: ['node', 'pg'],
-    reach: 'world',
-  },
 
   // The API serves what the loop knows; the CLI is its client.
   {
     at: 'src/api',
-    may: ['src/model', 'src/world', 'src/loop', 'src/compliance', 'src/manifest'],
+    may: ['src/model', 'src/world', 'src/loop', 'src/manifest'],
     mayTypes: ['src/gateway'],
     packages: ['node', 'fastify', '@fastify/swagger', 'ajv'],
     reach: 'free',
@@ -84,7 +78,8 @@ const LAYERS: readonly Layer[] = [
   {
     at: 'src/cli',
     may: ['src/model', 'src/world', 'src/api', 'src/manifest'],
-    packages: ['node', 'commander', 'yaml', '@kintsugi/ledger/verify'],
+    // An auditor verifies offline with the same package that the controller writes with.
+    packages: ['node', 'commander', 'yaml', '@kintsugi/ledger', '@kintsugi/ledger/verify'],
     reach: 'free',
   },
 

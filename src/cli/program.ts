@@ -3,51 +3,23 @@
 //
 //   PG1. A command that does not exist, or a wrong argument, exits 2 and names the next likely
 //        thing.
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, Option } from 'commander';
+import {
+  text,
+  must,
+  yes,
+  numeric,
+  whole,
+  SERVICE,
+  MANIFEST,
+  LIMIT,
+  FOLLOW,
+} from './spec.ts';
+import type { MakeContext, Options, Spec } from './spec.ts';
+import { evidence } from './evidence-commands.ts';
 import { KinError } from '../model/errors.ts';
 import type { Context, Globals } from './context.ts';
 import { EXIT } from './exit.ts';
-
-export type MakeContext = (globals: Globals) => Context;
-
-type Run = (context: Context, args: readonly unknown[], options: Options) => Promise<number>;
-type Options = Readonly<Record<string, unknown>>;
-
-interface Spec {
-  readonly words: string;
-  readonly about: string;
-  readonly args?: readonly Argument[];
-  readonly options?: readonly Option[];
-  readonly run: Run;
-  readonly help?: string;
-}
-
-const text = (value: unknown): string | undefined =>
-  typeof value === 'string' ? value : undefined;
-const must = (value: unknown): string => String(value);
-const yes = (value: unknown): boolean => value === true;
-const numeric = (value: unknown): number => Number(value);
-
-function whole(min: number, max: number): (value: string) => number {
-  return (value) => {
-    const number = Number(value);
-    if (/^\d{1,15}$/u.test(value) && number >= min && number <= max) return number;
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
-}
-
-const SERVICE = new Argument('<service>', 'name of a service');
-const MANIFEST = new Argument('[manifest]', 'manifest file (default: --manifest)');
-const LIMIT = new Option('-n, --limit <n>', 'how many').argParser(whole(1, 500)).default(20);
-const FOLLOW = new Option('--no-follow', 'do not wait for the run to end');
-const PLACE = [
-  new Option('--dir <dir>', 'folder of the ledger (default: that of the instance)'),
-  new Option('--vkey <key>', 'public key, or a file with it (default: the one in the folder)'),
-];
-const place = (options: Options) => ({
-  dir: text(options['dir']),
-  vkey: text(options['vkey']),
-});
 
 const manage: readonly Spec[] = [
   {
@@ -239,87 +211,6 @@ const act: readonly Spec[] = [
         follow: yes(o['follow']),
         limitMs: numeric(o['limit']) * 1000,
       }),
-  },
-];
-
-const evidence: readonly Spec[] = [
-  {
-    words: 'audit',
-    about: 'run every check now; exit 1 unless all of them are evaluated and hold',
-    run: async (context) => (await import('./commands/evidence.ts')).auditCommand(context),
-  },
-  {
-    words: 'ledger verify',
-    about: 'read every byte of the ledger and check it, offline',
-    options: PLACE,
-    run: async (context, _args, o) =>
-      (await import('./commands/evidence.ts')).verifyCommand(context, place(o)),
-  },
-  {
-    words: 'ledger head',
-    about: 'size, root and signed checkpoint',
-    run: async (context) => (await import('./commands/evidence.ts')).headCommand(context),
-  },
-  {
-    words: 'ledger entries',
-    about: 'entries from an index on',
-    options: [
-      new Option('--from <index>', 'first index').argParser(whole(0, 1e15)).default(0),
-      LIMIT,
-    ],
-    run: async (context, _args, o) =>
-      (await import('./commands/evidence.ts')).entriesCommand(context, {
-        from: numeric(o['from']),
-        limit: numeric(o['limit']),
-      }),
-  },
-  {
-    words: 'ledger prove',
-    about: 'the inclusion proof of one entry, checked before it is printed',
-    args: [new Argument('<index>', 'index of the entry').argParser(whole(0, 1e15))],
-    run: async (context, [index]) =>
-      (await import('./commands/evidence.ts')).proveCommand(context, numeric(index)),
-  },
-  {
-    words: 'ledger export',
-    about: 'write it as a static log (tlog-tiles) into an empty folder, offline',
-    args: [new Argument('<out>', 'folder to write')],
-    options: PLACE,
-    run: async (context, [out], o) =>
-      (await import('./commands/evidence.ts')).exportCommand(context, must(out), place(o)),
-  },
-  {
-    words: 'tenants list',
-    about: 'tenants and their keys (never the secrets)',
-    run: async (context) => (await import('./commands/tenants.ts')).tenantsCommand(context),
-  },
-  {
-    words: 'tenants key create',
-    about: 'a new API key of a tenant, shown once',
-    args: [new Argument('<tenant>', 'id of the tenant')],
-    run: async (context, [tenant]) =>
-      (await import('./commands/tenants.ts')).createKeyCommand(context, must(tenant)),
-  },
-  {
-    words: 'tenants key revoke',
-    about: 'an API key stops working at once',
-    args: [new Argument('<id>', 'id of the key')],
-    run: async (context, [id]) =>
-      (await import('./commands/tenants.ts')).revokeKeyCommand(context, must(id)),
-  },
-  {
-    words: 'tenants lift',
-    about: 'let a route through again that was held back; without a route, all of that tenant',
-    args: [
-      new Argument('<tenant>', 'id of the tenant'),
-      new Argument('[route]', '"METHOD /path" as `kintsugi tenants` shows it'),
-    ],
-    run: async (context, [tenant, route]) =>
-      (await import('./commands/tenants.ts')).liftCommand(
-        context,
-        must(tenant),
-        route === undefined ? undefined : must(route),
-      ),
   },
 ];
 

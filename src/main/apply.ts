@@ -13,8 +13,8 @@ import { loadManifestText, ManifestErrors, problemsText } from '../manifest/inde
 import { loadSecrets } from '../manifest/secrets.ts';
 import { KinError } from '../model/errors.ts';
 import type { Manifest } from '../model/manifest.ts';
-import { beginChanges, overrides } from './controller.ts';
-import type { Controller } from './controller.ts';
+import { beginChanges, overrides } from './changes.ts';
+import type { Controller } from './parts.ts';
 import { settle } from './desired.ts';
 import type { Settled } from './desired.ts';
 import type { JwtRule } from '../model/routing.ts';
@@ -99,11 +99,11 @@ function sourceChanges(controller: Controller, settled: Settled): readonly Chang
 }
 
 async function swap(controller: Controller, wanted: Manifest, prepared: Prepared): Promise<void> {
-  const { settings, loop, opened } = controller;
+  const { settings, loop, configure } = controller;
   const { settled, secrets, ports, jwt } = prepared;
   const { book } = loop.state;
   Object.assign(settings, { manifest: wanted, secrets, ports, jwt });
-  opened.configure(settings);
+  configure(settings);
   await book.change(settled.change);
   loop.look();
   beginChanges(controller, settled);

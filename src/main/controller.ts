@@ -7,7 +7,6 @@ import { createHash } from 'node:crypto';
 import { chmodSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { canonicalJson } from '@kintsugi/ledger';
-import type { Ledger as Log } from '@kintsugi/ledger';
 import { startControlApi } from '../api/server.ts';
 import type { ControlApi } from '../api/server.ts';
 import { readStartFile, statePaths, writeRunFile } from '../api/state-folder.ts';
@@ -18,11 +17,12 @@ import type { Loop } from '../loop/loop.ts';
 import { loadManifest } from '../manifest/index.ts';
 import { loadSecrets } from '../manifest/secrets.ts';
 import { KinError, messageOf } from '../model/errors.ts';
-import type { Manifest } from '../model/manifest.ts';
+import type { Fleet } from '../model/fleet.ts';
+import type { Incident } from '../model/incident.ts';
+import type { Run } from '../model/run.ts';
 import { startOf } from '../world/real/identity.ts';
-import type { World } from '../world/world.ts';
 import { adopt, keepLease, takeLease } from './boot.ts';
-import type { Lease } from './boot.ts';
+import type { Adoption, Lease } from './boot.ts';
 import { settle } from './desired.ts';
 import type { Settled } from './desired.ts';
 import { firstKeys, openKeyRing, ownSecrets } from './keys.ts';
@@ -32,44 +32,12 @@ import { servicePorts } from './ports-of-services.ts';
 import { controlPort } from './port.ts';
 import { buildTable } from './table.ts';
 import { loadJwt } from './jwt.ts';
-import type { JwtRule } from '../model/routing.ts';
+import { announceNew, beginChanges, overrides } from './changes.ts';
+import { startChores } from './chores.ts';
 import { openWorld } from './open-world.ts';
+import { VERSION } from './parts.ts';
+import type { Controller, Settings } from './parts.ts';
 import type { OpenedWorld } from './open-world.ts';
-
-export const VERSION = '0.1.0';
-
-/** Everything of a running controller that the API's port works with. */
-export interface Controller {
-  readonly stateDir: string;
-  readonly start: StartFile;
-  readonly own: OwnSecrets;
-  readonly world: World;
-  readonly opened: OpenedWorld;
-  readonly log: Log;
-  readonly lease: Lease;
-  readonly loop: Loop;
-  readonly keys: KeyRing;
-  readonly startedAtMs: number;
-  /** Swapped whole when a manifest is applied. */
-  readonly settings: Settings;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  stopping: boolean;
-  /** While everything is being stopped: the end of the controller waits for it. */
-  ending: Promise<void> | undefined;
-  /** Share of one core over the last chore interval. */
-  cpu: number | undefined;
-  /** Whether everything stood once since the start: before that it is "starting". */
-  readonly wasHealthy: { value: boolean };
-  readonly stop: AbortController;
-}
-
-/** What a manifest brings with it; read anew at every use. */
-export interface Settings {
-  manifest: Manifest;
-  secrets: ReadonlyMap<string, string>;
-  ports: ReadonlyMap<string, number>;
-  jwt: readonly JwtRule[];
-}
 
 export async function runController(stateDir: string, signal: AbortSignal): Promise<void> {
   const env = process.env;
@@ -105,13 +73,6 @@ function letServicesThrough(stateDir: string): void {
   if (process.getuid?.() === 0) chmodSync(stateDir, 0o711);
 }
 
-export function overrides(start: StartFile): Record<string, number> {
-  return {
-    ...(start.gatewayPort === undefined ? {} : { 'gateway.port': start.gatewayPort }),
-    ...(start.controlPort === undefined ? {} : { 'control.port': start.controlPort }),
-  };
-}
-
 interface Parts {
   readonly stateDir: string;
   readonly start: StartFile;
@@ -123,63 +84,20 @@ interface Parts {
 }
 
 async function assemble(parts: Parts): Promise<Controller> {
-  const { opened, settings, stop, own, stateDir } = parts;
+  const { opened, settings, stateDir } = parts;
   const { world, log } = opened;
-  const { store, clock } = world;
-  const lease = await takeLease(store, clock, world.log, stop.signal);
-  const { epoch } = lease;
-  const [book, runs, incidents] = await Promise.all([
-    store.fleet(),
-    store.openRuns(),
-    store.openIncidents(),
-  ]);
-  const adoption = await adopt(book, runs, world.runtime);
-  if (adoption.gone.length > 0) await store.changeFleet({ replicas: adoption.gone }, epoch);
-  settings.ports = await servicePorts(settings.manifest, store, epoch);
-  opened.configure(settings);
-  settings.jwt = await loadJwt(settings.manifest, world.log);
-  const settled = await settle(settings.manifest, adoption.fleet, await store.setting('sources'), {
-    root: join(stateDir, 'releases'),
-    clock,
-  });
-  await store.changeFleet(settled.change, epoch);
-  const fleet = { ...(await store.fleet()), replicas: adoption.fleet.replicas };
+  const { clock } = world;
+  const recalled = await recall(parts);
+  const { lease, adoption, settled } = recalled;
   const keys = await openKeyRing({
-    store,
+    store: world.store,
     clock,
-    epoch,
-    pepper: own.pepper,
+    epoch: lease.epoch,
+    pepper: parts.own.pepper,
     env: settings.manifest.name,
     manifest: () => settings.manifest,
   });
-  const loop = createLoop({
-    world,
-    epoch,
-    fleet,
-    incidents,
-    runs,
-    manifest: () => settings.manifest,
-    table: (now, version) =>
-      buildTable(now, version, {
-        manifest: settings.manifest,
-        keys: keys.rules(),
-        jwt: settings.jwt,
-        assertionRoot: own.assertionRoot,
-      }),
-    order: async (replica, release) =>
-      buildOrder(replica, release, {
-        ...settings,
-        env: parts.env,
-        stateDir,
-        nodeDir: dirname(process.execPath),
-        instance: own.instance,
-        socket: parts.start.socket,
-        assertionRoot: own.assertionRoot,
-      }),
-    digest: (essence) => createHash('sha256').update(canonicalJson(essence)).digest('hex'),
-    crashPoint: crashPointFrom(parts.env['KINTSUGI_TEST_CRASH_AT']),
-    lookEveryMs: 250,
-  });
+  const loop = wire(parts, recalled, keys);
   for (const ended of adoption.report.ended) {
     const atMs = clock.monotonicMs();
     loop.state.inbox.put({ kind: 'exited', atMs, replica: ended.id, exit: ended.exit });
@@ -187,6 +105,7 @@ async function assemble(parts: Parts): Promise<Controller> {
   const keyed = await firstKeys(keys, settings.manifest, stateDir);
   const controller: Controller = {
     ...parts,
+    configure: (now) => opened.configure(now),
     world,
     log,
     lease,
@@ -204,15 +123,70 @@ async function assemble(parts: Parts): Promise<Controller> {
   return controller;
 }
 
-/** Rollouts of changed sources and removals, as changes of the manifest's author. */
-export function beginChanges(controller: Controller, settled: Settled): void {
-  const { loop, world, lease } = controller;
-  for (const { service, release } of settled.rollouts) {
-    loop.change({ kind: 'deploy', service, release: release.id }, 'manifest');
-  }
-  for (const service of settled.leavers) loop.change({ kind: 'remove', service }, 'manifest');
-  world.store.putSetting('sources', settled.sources, lease.epoch).catch((error: unknown) => {
-    world.log.error('sources not remembered', { error: messageOf(error) });
+/** What is known when the lead is taken: the book, what runs, what was open, what is wanted. */
+interface Recalled {
+  readonly lease: Lease;
+  readonly adoption: Adoption;
+  readonly settled: Settled;
+  readonly fleet: Fleet;
+  readonly runs: readonly Run[];
+  readonly incidents: readonly Incident[];
+}
+
+async function recall(parts: Parts): Promise<Recalled> {
+  const { opened, settings, stop, stateDir } = parts;
+  const { store, clock, runtime, log } = opened.world;
+  const lease = await takeLease(store, clock, log, stop.signal);
+  const { epoch } = lease;
+  const [book, runs, incidents] = await Promise.all([
+    store.fleet(),
+    store.openRuns(),
+    store.openIncidents(),
+  ]);
+  const adoption = await adopt(book, runs, runtime);
+  if (adoption.gone.length > 0) await store.changeFleet({ replicas: adoption.gone }, epoch);
+  settings.ports = await servicePorts(settings.manifest, store, epoch);
+  opened.configure(settings);
+  settings.jwt = await loadJwt(settings.manifest, log);
+  const settled = await settle(settings.manifest, adoption.fleet, await store.setting('sources'), {
+    root: join(stateDir, 'releases'),
+    clock,
+  });
+  await store.changeFleet(settled.change, epoch);
+  const fleet = { ...(await store.fleet()), replicas: adoption.fleet.replicas };
+  return { lease, adoption, settled, fleet, runs, incidents };
+}
+
+function wire(parts: Parts, recalled: Recalled, keys: KeyRing): Loop {
+  const { opened, settings, own, stateDir, env } = parts;
+  const { fleet, incidents, runs, lease } = recalled;
+  return createLoop({
+    world: opened.world,
+    epoch: lease.epoch,
+    fleet,
+    incidents,
+    runs,
+    manifest: () => settings.manifest,
+    table: (now, version) =>
+      buildTable(now, version, {
+        manifest: settings.manifest,
+        keys: keys.rules(),
+        jwt: settings.jwt,
+        assertionRoot: own.assertionRoot,
+      }),
+    order: async (replica, release) =>
+      buildOrder(replica, release, {
+        ...settings,
+        env,
+        stateDir,
+        nodeDir: dirname(process.execPath),
+        instance: own.instance,
+        socket: parts.start.socket,
+        assertionRoot: own.assertionRoot,
+      }),
+    digest: (essence) => createHash('sha256').update(canonicalJson(essence)).digest('hex'),
+    crashPoint: crashPointFrom(env['KINTSUGI_TEST_CRASH_AT']),
+    lookEveryMs: 250,
   });
 }
 
@@ -238,28 +212,6 @@ function announce(
       reaped,
     },
   });
-}
-
-/** What this start made: releases of new sources, and the first keys of tenants. */
-function announceNew(controller: Controller, settled: Settled, keyed: readonly string[]): void {
-  const { recorder } = controller.loop.state;
-  for (const { id, service, digest } of settled.change.releases ?? []) {
-    recorder.tell({
-      entry: 'release.created',
-      kind: 'release.created',
-      service,
-      text: `${service}: release ${id} from ${digest}`,
-      data: { release: id, digest, actor: 'manifest' },
-    });
-  }
-  for (const tenant of keyed) {
-    recorder.tell({
-      entry: 'tenant.key-created',
-      kind: 'tenant.key-created',
-      text: `${tenant}: its first key`,
-      data: { tenant, actor: 'manifest' },
-    });
-  }
 }
 
 /** For tests only: dies at the named point, like a power cut would. */
@@ -320,47 +272,4 @@ async function serve(controller: Controller): Promise<void> {
     await world.store.release(lease.owner).catch(() => undefined);
   }
   if (failures.length > 0) throw failures[0];
-}
-
-const CHORES = { highWaterMs: 2_000, tidyMs: 300_000 } as const;
-
-interface Chores {
-  /** Stops them; the last entries are in the mark when it resolves. */
-  end(): Promise<void>;
-}
-
-/** The high-water mark of the ledger, kept outside of it, and the store's housekeeping. */
-function startChores(controller: Controller): Chores {
-  const { world, log, lease } = controller;
-  let lastSize = -1;
-  const remember = async (): Promise<void> => {
-    if (log.size === lastSize) return;
-    const { size, root } = log.checkpoint();
-    try {
-      await world.store.putSetting('ledger.high-water', { size, root }, lease.epoch);
-      lastSize = size;
-    } catch (error) {
-      world.log.warn('high-water', { error: messageOf(error) });
-    }
-  };
-  let usage = process.cpuUsage();
-  const mark = setInterval(() => {
-    const { user, system } = process.cpuUsage(usage);
-    usage = process.cpuUsage();
-    controller.cpu = (user + system) / (CHORES.highWaterMs * 1_000);
-    void remember();
-  }, CHORES.highWaterMs);
-  const tidy = setInterval(() => {
-    world.store
-      .tidy(world.clock.nowMs(), lease.epoch)
-      .catch((error: unknown) => world.log.warn('tidy', { error: messageOf(error) }));
-  }, CHORES.tidyMs);
-  return {
-    async end() {
-      clearInterval(mark);
-      clearInterval(tidy);
-      // Without this, a ledger folder of before the last seconds would pass for the present one.
-      await remember();
-    },
-  };
 }

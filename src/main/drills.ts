@@ -10,7 +10,7 @@ import type { Actor } from '../api/port.ts';
 import { resolveText } from '../manifest/index.ts';
 import { KinError } from '../model/errors.ts';
 import type { RunningReplica } from '../world/runtime.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 
 const HTTP_DRILLS: Readonly<Record<string, string>> = {
   busy: 'busy?ms=60000',

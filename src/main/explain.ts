@@ -15,7 +15,7 @@ import type { StoryEvent } from '../model/entry.ts';
 import type { Refusal } from '../model/plan.ts';
 import type { Run, Verdict } from '../model/run.ts';
 import { stepText } from '../loop/act/perform.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 import { incidentView, runView, timesOf } from './views.ts';
 import type { Times } from './views.ts';
 

@@ -1,7 +1,7 @@
 // How does the ledger look through the API: its head, its entries, and proofs of single entries?
 import type { LedgerEntry, LedgerHead, LedgerProof } from '../api/contract.ts';
 import { KinError } from '../model/errors.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 
 export function ledgerHead(controller: Pick<Controller, 'log'>): LedgerHead {
   const { log } = controller;

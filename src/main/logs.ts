@@ -8,7 +8,7 @@ import { KinError } from '../model/errors.ts';
 import { asReplicaId, replicaId } from '../model/ids.ts';
 import type { ReplicaId } from '../model/ids.ts';
 import { statePaths } from '../api/state-folder.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 
 const OWN = ['controller', 'init', 'gateway'] as const;
 

@@ -16,7 +16,7 @@ import { openIds } from '../world/real/ids.ts';
 import { openLog } from '../world/real/log.ts';
 import { openRandom } from '../world/real/random.ts';
 import type { World } from '../world/world.ts';
-import type { Settings } from './controller.ts';
+import type { Settings } from './parts.ts';
 import type { OwnSecrets } from './keys.ts';
 import { openLedgerIn } from './ledger.ts';
 

@@ -21,7 +21,7 @@ import type { Approval, Run } from '../model/run.ts';
 import type { StoryEvent } from '../model/entry.ts';
 import type { CheckResult } from '../model/signal.ts';
 import { applyManifest } from './apply.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 import { makeRelease } from './desired.ts';
 import { drill, drillList } from './drills.ts';
 import { explain, runStory, verdictOf } from './explain.ts';

@@ -8,7 +8,7 @@ import type { Plan, PlannedStep } from '../model/plan.ts';
 import type { Receipt } from '../model/receipt.ts';
 import type { Replica } from '../model/replica.ts';
 import type { Run } from '../model/run.ts';
-import type { Controller } from './controller.ts';
+import type { Controller } from './parts.ts';
 
 /** Lets the answer of the call that asked for it get out first. */
 const GRACE_MS = 50;

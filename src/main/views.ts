@@ -28,8 +28,8 @@ import type {
 } from '../model/picture.ts';
 import type { Run, Verdict } from '../model/run.ts';
 import { stepText } from '../loop/act/perform.ts';
-import type { Controller } from './controller.ts';
-import { VERSION } from './controller.ts';
+import type { Controller } from './parts.ts';
+import { VERSION } from './parts.ts';
 import { ledgerHead } from './ledger-view.ts';
 
 const TRAFFIC_SPAN_MS = 10_000;

@@ -1,0 +1,45 @@
+// How is one command described? Its words, what it takes, and what runs it; and the arguments and
+// options that several commands share.
+import { Argument, InvalidArgumentError, Option } from 'commander';
+import type { Context, Globals } from './context.ts';
+
+export type MakeContext = (globals: Globals) => Context;
+
+export type Run = (context: Context, args: readonly unknown[], options: Options) => Promise<number>;
+export type Options = Readonly<Record<string, unknown>>;
+
+export interface Spec {
+  readonly words: string;
+  readonly about: string;
+  readonly args?: readonly Argument[];
+  readonly options?: readonly Option[];
+  readonly run: Run;
+  readonly help?: string;
+}
+
+export const text = (value: unknown): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+export const must = (value: unknown): string => String(value);
+export const yes = (value: unknown): boolean => value === true;
+export const numeric = (value: unknown): number => Number(value);
+
+export function whole(min: number, max: number): (value: string) => number {
+  return (value) => {
+    const number = Number(value);
+    if (/^\d{1,15}$/u.test(value) && number >= min && number <= max) return number;
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+  };
+}
+
+export const SERVICE = new Argument('<service>', 'name of a service');
+export const MANIFEST = new Argument('[manifest]', 'manifest file (default: --manifest)');
+export const LIMIT = new Option('-n, --limit <n>', 'how many').argParser(whole(1, 500)).default(20);
+export const FOLLOW = new Option('--no-follow', 'do not wait for the run to end');
+export const PLACE = [
+  new Option('--dir <dir>', 'folder of the ledger (default: that of the instance)'),
+  new Option('--vkey <key>', 'public key, or a file with it (default: the one in the folder)'),
+];
+export const place = (options: Options) => ({
+  dir: text(options['dir']),
+  vkey: text(options['vkey']),
+});
