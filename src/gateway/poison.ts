@@ -139,8 +139,9 @@ function diedTwice(crowds: readonly Death[], fit: ReadonlySet<string>): Suspect 
 function couldBeChance(state: PoisonState, combo: string, deaths: readonly Death[]): boolean {
   const good = (state.now.good.get(combo) ?? 0) + (state.before.good.get(combo) ?? 0);
   const total = state.now.total + state.before.total;
-  if (good === 0 || total === 0) return false;
-  const share = good / total;
+  if (total === 0) return false;
+  // As if one more were answered well: a worker that has seen little cannot rule chance out.
+  const share = (good + 1) / (total + 1);
   let chance = 1;
   for (const death of deaths) chance *= 1 - (1 - share) ** death.suspects.length;
   return chance > CHANCE_MAX;

@@ -20,6 +20,7 @@ import type { ChangeAnswer, ChangeRequest } from './decide/change.ts';
 import { decide } from './decide/decide.ts';
 import { detect } from './detect/detect.ts';
 import { diagnose } from './diagnose/diagnose.ts';
+import type { Group } from './diagnose/diagnose.ts';
 import { matchIncidents } from './diagnose/incidents.ts';
 import { emptyCanvas, fold } from './observe/fold.ts';
 import { frame } from './observe/frame.ts';
@@ -74,17 +75,14 @@ async function runLoop(state: LoopState): Promise<void> {
     look(state);
     await state.inbox.wait(state.ports.lookEveryMs, state.stop.signal);
   }
-  if (state.fatal !== undefined) throw state.fatal;
+  if (state.fatal instanceof Error) throw state.fatal;
 }
 
 function look(state: LoopState): void {
   const { clock } = state.ports.world;
   const nowMs = clock.monotonicMs();
   // observe
-  const signals = state.inbox.take();
-  // Whether an end was wanted is asked of the book as it is now, not as it was at the last look.
-  if (signals.some((signal) => signal.kind === 'exited')) reframe(state, nowMs);
-  for (const signal of signals) {
+  for (const signal of state.inbox.take()) {
     fold(state.canvas, signal);
     tellSignal(state, signal);
   }
@@ -99,6 +97,10 @@ function look(state: LoopState): void {
   }
   // verify what was done, then decide on what is left
   verify(state);
+  if (nowMs >= state.heldUntilMs) decideAll(state, groups);
+}
+
+function decideAll(state: LoopState, groups: readonly Group[]): void {
   // Only on what is there now: an incident that went quiet closes by itself.
   const present = new Set(groups.map((group) => group.fingerprint));
   for (const incident of [...state.incidents.values()]) {
@@ -215,6 +217,7 @@ function assemble(ports: LoopPorts): LoopState {
       wakes.add(wake);
       signal.addEventListener('abort', wake, { once: true });
     }),
+    ending: (replica) => canvas.ending.add(replica),
     hurry: () => watch.hurry(),
     stop: stop.signal,
     crashPoint: ports.crashPoint,
@@ -235,22 +238,33 @@ function assemble(ports: LoopPorts): LoopState {
     ports, canvas, inbox, watch, book, recorder, executor, approvals, stop,
     incidents: new Map(ports.incidents.map((i) => [i.id, afterRestart(i, ports)])),
     unwritten: new Map(), live: new Map(), trials: new Map(), refusals: new Map(), readyWords,
-    disruptions: [], findings: [], halted: false, fatal: undefined,
+    disruptions: [], findings: [], halted: false, heldUntilMs: 0, fatal: undefined,
   };
   return state;
 }
 
-/** What was being verified is looked at anew; times of another boot count as now. */
+/** What is resumed is acted on, what was interrupted is looked at anew; another boot's times count. */
 function afterRestart(incident: Incident, ports: LoopPorts): Incident {
   const nowMs = ports.world.clock.monotonicMs();
-  const running = ports.runs.some((run) => run.incident === incident.id);
-  const lost = incident.state.kind === 'verifying'
-    || (incident.state.kind === 'acting' && !running);
+  const resumed = ports.runs.find((run) => run.incident === incident.id);
+  const before = incident.attempts.map((a) => ({ ...a, endedAtMs: Math.min(a.endedAtMs, nowMs) }));
+  const { state, attempts } = stateAfterRestart(incident.state, before, resumed, nowMs);
   return {
-    ...incident,
-    state: lost ? { kind: 'open' } : incident.state,
+    ...incident, state, attempts,
     openedAtMs: Math.min(incident.openedAtMs, nowMs),
     seenAtMs: nowMs,
-    attempts: incident.attempts.map((a) => ({ ...a, endedAtMs: Math.min(a.endedAtMs, nowMs) })),
   };
+}
+
+function stateAfterRestart(
+  state: Incident['state'], attempts: Incident['attempts'], resumed: Run | undefined,
+  nowMs: number,
+): Pick<Incident, 'state' | 'attempts'> {
+  if (resumed !== undefined) return { state: { kind: 'acting', plan: resumed.plan.id }, attempts };
+  if (state.kind !== 'verifying' && state.kind !== 'acting') return { state, attempts };
+  // Its verdict died with the controller. It counts as an attempt, so that no plan id comes twice.
+  const interrupted = {
+    plan: state.plan, playbook: 'interrupted', endedAtMs: nowMs, verdict: 'inconclusive',
+  } as const;
+  return { state: { kind: 'open' }, attempts: [...attempts, interrupted] };
 }

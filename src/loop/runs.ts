@@ -4,13 +4,17 @@
 //   LR1. A plan counts as at work from the moment it is decided, before anything is written.
 //   LR2. A run that was open when the controller died is finished by the next one, under the same
 //        receipt index; its steps look before they act.
+//   LR4. A run that has begun holds its target in the store: when it cannot be driven it is tried
+//        again until it has ended.
 //   LR3. What did not help counts as an attempt, whatever its outcome is called (P4).
 import type { Subject } from '../model/finding.ts';
 import { planId, target } from '../model/ids.ts';
 import type { IncidentId, ReplicaId, ServiceName } from '../model/ids.ts';
 import { mintReceipt } from '../model/receipt.ts';
+import type { Receipt } from '../model/receipt.ts';
 import type { Incident } from '../model/incident.ts';
 import type { Plan, PlannedStep, Step } from '../model/plan.ts';
+import { OPEN_STATES } from '../model/run.ts';
 import type { Outcome, Run, Verdict } from '../model/run.ts';
 import { messageOf } from '../model/errors.ts';
 import { assess, measure } from './verify/assess.ts';
@@ -26,17 +30,36 @@ export async function launch(state: LoopState, plan: Plan): Promise<Outcome | un
   const before = follow(state, plan);
   try {
     const begun = await state.executor.begin(plan);
-    if (begun.kind === 'busy') return undefined;
+    if (begun.kind === 'busy') {
+      const incident = incidentOf(state, plan);
+      if (incident !== undefined) attempted(state, incident, plan, 'inconclusive', { kind: 'open' });
+      state.heldUntilMs = state.ports.world.clock.monotonicMs() + AGAIN_MS;
+      return undefined;
+    }
     told(state, begun.run, `run.begun`, plan.summary);
-    const outcome = await state.executor.finish(begun.run, begun.receipt);
-    conclude(state, plan, outcome, before);
-    return outcome;
+    return await drive(state, begun.run, begun.receipt, before);
   } catch (error) {
     giveUp(state, plan, error);
     return undefined;
   } finally {
     state.live.delete(plan.id);
     state.inbox.nudge();
+  }
+}
+
+/** A run that has begun is driven until it has ended, or this controller has. */
+async function drive(
+  state: LoopState, run: Run, receipt: Receipt, before: Indicators,
+): Promise<Outcome | undefined> {
+  try {
+    const outcome = await state.executor.finish(run, receipt);
+    conclude(state, run.plan, outcome, before);
+    return outcome;
+  } catch (error) {
+    if (isOver(state, error)) return undefined;
+    complain(state, run.plan, error);
+    await driveAgain(state, run);
+    return undefined;
   }
 }
 
@@ -61,11 +84,35 @@ export async function resume(state: LoopState, run: Run): Promise<void> {
     const outcome = await state.executor.finish(resumed, receipt);
     conclude(state, run.plan, outcome, before);
   } catch (error) {
-    giveUp(state, run.plan, error);
-  } finally {
-    state.live.delete(run.plan.id);
-    state.inbox.nudge();
+    if (isOver(state, error)) return;
+    complain(state, run.plan, error);
+    await driveAgain(state, run);
+    return;
   }
+  state.live.delete(run.plan.id);
+  state.inbox.nudge();
+}
+
+const AGAIN_MS = 1_000;
+
+/** LR4: it holds its target in the store, so somebody must bring it to its end. */
+async function driveAgain(state: LoopState, run: Run): Promise<void> {
+  const { clock, store } = state.ports.world;
+  // Bounded by the life of this controller; the next one resumes it.
+  for (let known = false; !known;) {
+    try {
+      await clock.sleep(AGAIN_MS, state.stop.signal);
+      const now = await store.run(run.id);
+      known = true;
+      if (now !== undefined && OPEN_STATES.includes(now.state)) {
+        await resume(state, now);
+        return;
+      }
+    } catch (error) {
+      if (isOver(state, error)) return;
+    }
+  }
+  state.live.delete(run.plan.id);
 }
 
 const mintResumed = (run: Run, index: number): ReturnType<typeof mintReceipt> =>
@@ -115,18 +162,28 @@ function told(state: LoopState, run: Run, kind: string, text: string): void {
   });
 }
 
-/** A run that could not be driven here: fenced, stopped, or the ledger refused its intent. */
-function giveUp(state: LoopState, plan: Plan, error: unknown): void {
-  if (state.stop.signal.aborted) return;
-  if (isFenced(error)) {
-    endFenced(state, error);
-    return;
-  }
+/** Fenced or stopped: nothing more happens here (EX4). */
+function isOver(state: LoopState, error: unknown): boolean {
+  if (state.stop.signal.aborted) return true;
+  if (!isFenced(error)) return false;
+  endFenced(state, error);
+  return true;
+}
+
+function complain(state: LoopState, plan: Plan, error: unknown): void {
   state.ports.world.log.error('a run could not be driven', {
     plan: plan.id, error: messageOf(error),
   });
+}
+
+/** A run that did not begin, because ledger or store refused it: nothing is begun for a while. */
+function giveUp(state: LoopState, plan: Plan, error: unknown): void {
+  if (isOver(state, error)) return;
+  complain(state, plan, error);
+  state.heldUntilMs = state.ports.world.clock.monotonicMs() + AGAIN_MS;
+  // Nothing was tried, so it is no attempt.
   const incident = incidentOf(state, plan);
-  if (incident !== undefined) attempted(state, incident, plan, 'failed', { kind: 'open' });
+  if (incident !== undefined) putIncident(state, { ...incident, state: { kind: 'open' } });
 }
 
 function incidentOf(state: LoopState, plan: Plan): Incident | undefined {

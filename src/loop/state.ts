@@ -73,6 +73,8 @@ export interface LoopState {
   disruptions: readonly Disruption[];
   findings: readonly Finding[];
   halted: boolean;
+  /** Monotonic ms: before it nothing is decided, because what was could not be written down. */
+  heldUntilMs: number;
   /** Why the loop ended by itself, for its owner. */
   fatal: unknown;
 }

@@ -47,7 +47,11 @@ export function buildManifest(draft: Draft, baseDir: string): Manifest {
     healing: {
       mode: healing.mode,
       budget: healing.budget,
-      freezeWindows: healing.freezeWindows,
+      freezeWindows: healing.freezeWindows.map(({ reason, from, to }) => ({
+        reason,
+        fromMs: Date.parse(from),
+        toMs: Date.parse(to),
+      })),
       playbooks: healing.playbooks,
       approvalDeadlineMs: healing.approvalDeadline,
       ineffectiveMax: healing.ineffectiveMax,

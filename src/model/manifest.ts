@@ -164,9 +164,9 @@ export interface HealingSpec {
 
 export interface FreezeWindow {
   readonly reason: string;
-  /** Wall times, ISO 8601 with offset. */
-  readonly from: string;
-  readonly to: string;
+  /** Wall times, ms since the epoch: from ≤ t < to. */
+  readonly fromMs: number;
+  readonly toMs: number;
 }
 
 export type PlaybookChoice = 'automatic' | 'ask' | 'off';

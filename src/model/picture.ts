@@ -44,7 +44,7 @@ export interface ProbeTrack {
   readonly okAtMs: number | undefined;
   /** When the present run of failures began. */
   readonly failingSinceMs: number | undefined;
-  /** When it last went from failing (more than once) to ok. */
+  /** When it last went from failing to ok. */
   readonly recoveredAtMs: number | undefined;
 }
 
@@ -169,13 +169,21 @@ export interface TenantView {
   readonly quarantined: ReadonlySet<Fingerprint>;
 }
 
+export const LATENCY_BUCKETS = 16;
+
+const NO_LATENCY: readonly number[] = Array.from({ length: LATENCY_BUCKETS }, () => 0);
+
+export function noLatency(): number[] {
+  return [...NO_LATENCY];
+}
+
 /** Sums the windows that are younger than `spanMs`. */
 export function sumWindows(
   windows: readonly TrafficWindow[],
   nowMs: number,
   spanMs: number,
 ): TrafficWindow {
-  const latency = Array.from({ length: 16 }, () => 0);
+  const latency = noLatency();
   const sum = { atMs: nowMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
   for (let i = windows.length - 1; i >= 0; i -= 1) {
     const window = windows[i];
@@ -185,7 +193,7 @@ export function sumWindows(
     sum.broken += window.broken;
     sum.timeouts += window.timeouts;
     sum.failed += window.failed;
-    for (let b = 0; b < 16; b += 1) latency[b] = (latency[b] ?? 0) + (window.latency[b] ?? 0);
+    for (let b = 0; b < LATENCY_BUCKETS; b += 1) latency[b] = (latency[b] ?? 0) + (window.latency[b] ?? 0);
   }
   return { ...sum, latency };
 }

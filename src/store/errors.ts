@@ -41,8 +41,9 @@ export function corrupt(dir: string, cause: unknown, said: string): KinError {
   return new KinError(
     'KIN_STORE_CORRUPT',
     `the store in ${dir} cannot be opened: ${said === '' ? messageOf(cause) : said}`,
-    `Nothing was deleted. Move ${dir} aside and start again (replicas that still run are ` +
-      'adopted, the ledger is kept apart), or put a backup of the folder in its place.',
+    `Nothing was deleted. Put a backup of the folder in its place, or move ${dir} aside and ` +
+      'start again: the ledger is kept apart, tenants get new API keys, and what still runs is ' +
+      'ended and started anew.',
     { cause },
   );
 }

@@ -21,10 +21,15 @@ export interface Ports {
   release(port: number): void;
 }
 
-export function openPorts(host: string, range: PortRange): Ports {
+/**
+ * `startAt` is where the circle begins. Instances on one machine begin in different places: what
+ * one has just given up is then not what another takes next, while a gateway still knows the old
+ * holder.
+ */
+export function openPorts(host: string, range: PortRange, startAt = 0): Ports {
   const held = new Set<number>();
   const count = range.to - range.from + 1;
-  let next = 0;
+  let next = startAt % count;
   const hold = (port: number): void => {
     held.add(port);
     const offset = port - range.from;

@@ -69,7 +69,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     records: openRecords(dir),
     logs: openLogs(dir),
     cages: openCages(`${options.instance}.${owner}`),
-    ports: openPorts(HOST, options.portRange),
+    ports: openPorts(HOST, options.portRange, Number.parseInt(owner.slice(0, 8), 16)),
     clock: options.clock,
     log: options.log,
     live: new Map(),

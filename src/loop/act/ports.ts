@@ -19,6 +19,8 @@ export interface ActPorts {
   readonly order: (replica: Replica, release: Release) => Promise<ReplicaOrder>;
   /** Resolves when the SDK of this replica says that it is ready, or when `signal` aborts. */
   readonly readyWord: (replica: ReplicaId, signal: AbortSignal) => Promise<void>;
+  /** Said before a replica is stopped: its exit is wanted, and no crash. */
+  readonly ending: (replica: ReplicaId) => void;
   /** Every exit, health and traffic look that is due, now. */
   readonly hurry: () => void;
   readonly stop: AbortSignal;

@@ -7,7 +7,7 @@
 import { nextIds, replicasOf } from '../../model/fleet.ts';
 import type { Fleet } from '../../model/fleet.ts';
 import { planId, target } from '../../model/ids.ts';
-import type { Fingerprint, ReleaseId, ServiceName } from '../../model/ids.ts';
+import type { Fingerprint, ReleaseId, ServiceName, Target } from '../../model/ids.ts';
 import type { Plan, PlannedStep, Step } from '../../model/plan.ts';
 import type { Replica } from '../../model/replica.ts';
 import type { ServiceView } from '../../model/picture.ts';
@@ -35,8 +35,10 @@ export function planChange(
 ): ChangeAnswer {
   if (request.kind === 'lift-quarantine') {
     const step: Step = { kind: 'lift-quarantine', id: request.id };
-    return planOf(id, 'lift-quarantine', actor, `lift ${request.id}`, undefined,
-      `quarantine:${request.id}`, [plain(step)], 0);
+    return planOf({
+      id, actor, playbook: 'lift-quarantine', summary: `lift ${request.id}`, service: undefined,
+      on: target('quarantine', request.id), disrupts: 0,
+    }, [plain(step)]);
   }
   if (request.kind === 'remove') return planRemoval(request.service, actor, id, context);
   const service = context.picture.services.get(request.service);
@@ -67,8 +69,10 @@ function planRemoval(
     plain({ kind: 'drain', replica: r.id, deadlineMs: 10_000 }),
     plain({ kind: 'stop', replica: r.id, termMs: 5_000 }),
   ]);
-  return planOf(id, 'remove', actor, `${name} is no longer wanted: stop it`, name,
-    `service:${name}`, all, leavers.length);
+  return planOf({
+    id, actor, playbook: 'remove', summary: `${name} is no longer wanted: stop it`, service: name,
+    on: target('service', name), disrupts: leavers.length,
+  }, all);
 }
 
 function planScale(
@@ -83,8 +87,10 @@ function planScale(
     step: { kind: 'set-scale', service: name, replicas },
     undo: [{ kind: 'set-scale', service: name, replicas: service.replicas }],
   };
-  return planOf(id, 'scale', actor, `${name}: ${service.replicas} → ${replicas} replicas`, name,
-    `scale:${name}`, [step], 0);
+  return planOf({
+    id, actor, playbook: 'scale', summary: `${name}: ${service.replicas} → ${replicas} replicas`,
+    service: name, on: target('scale', name), disrupts: 0,
+  }, [step]);
 }
 
 function planRollback(
@@ -97,8 +103,10 @@ function planRollback(
       'Deploy a release that works instead.');
   }
   const all = rollbackSteps(service, eligibility.release, context);
-  return planOf(id, 'rollback', actor, `${name}: back to ${eligibility.release}`, name,
-    `service:${name}`, all, 1);
+  return planOf({
+    id, actor, playbook: 'rollback', summary: `${name}: back to ${eligibility.release}`,
+    service: name, on: target('service', name), disrupts: 1,
+  }, all);
 }
 
 function planDeploy(
@@ -119,8 +127,10 @@ function planDeploy(
   const all = service.spec.kind === 'stateful'
     ? statefulRollout(service, release, context)
     : rollout(service, release, context);
-  return planOf(id, 'rollout', actor, `${name}: ${service.release} → ${release}`, name,
-    `service:${name}`, all, 0);
+  return planOf({
+    id, actor, playbook: 'rollout', summary: `${name}: ${service.release} → ${release}`,
+    service: name, on: target('service', name), disrupts: 0,
+  }, all);
 }
 
 function rollout(
@@ -214,20 +224,27 @@ function statefulRollout(
   ];
 }
 
-function planOf(
-  id: string, playbook: string, actor: string, summary: string,
-  service: ServiceName | undefined, on: string, all: readonly PlannedStep[], disrupts: number,
-): ChangeAnswer {
+interface Change {
+  readonly id: string;
+  readonly actor: string;
+  readonly playbook: string;
+  readonly summary: string;
+  readonly service: ServiceName | undefined;
+  readonly on: Target;
+  readonly disrupts: number;
+}
+
+function planOf(change: Change, all: readonly PlannedStep[]): ChangeAnswer {
+  const { id, actor, playbook, summary, service, on, disrupts } = change;
   const [first, ...rest] = all;
   if (first === undefined) {
     return no('KIN_CHANGE_EMPTY', 'the change has no step', 'See `kintsugi status`.');
   }
-  const colon = on.indexOf(':');
   return {
     kind: 'plan',
     plan: {
-      id: planId(id), playbook, target: target(on.slice(0, colon), on.slice(colon + 1)),
-      origin: { kind: 'operator', actor }, summary, steps: [first, ...rest], service, disrupts,
+      id: planId(id), playbook, target: on, origin: { kind: 'operator', actor }, summary,
+      steps: [first, ...rest], service, disrupts,
       approval: { kind: 'none' },
       verification: { symptoms: [], stableMs: 0, deadlineMs: 0 },
       deadlineMs: deadlineOf(all),

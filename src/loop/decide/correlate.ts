@@ -31,12 +31,18 @@ function isTroubled(track: ProbeTrack, intervalMs: number, nowMs: number): boole
   return backAtMs !== undefined && nowMs - backAtMs < 2 * intervalMs + MOMENT_MS;
 }
 
-/** A dependency that has not answered since; undefined when all have. */
+/** Errors that its return left in the windows have gone by then. */
+const AFTERMATH_MS = 6_000;
+
+/** A dependency that has not answered since, or came back since; undefined when all were there. */
 export function unconfirmedNeed(
-  service: ServiceView, picture: Picture, sinceMs: number,
+  service: ServiceView, picture: Picture, sinceMs: number, nowMs: number,
 ): string | undefined {
   return service.spec.dependsOn.find((name) => {
     const track = picture.dependencies.get(name)?.track;
-    return track !== undefined && (track.last?.kind !== 'ok' || track.lastAtMs < sinceMs);
+    if (track === undefined) return false;
+    const backAtMs = track.recoveredAtMs ?? Number.NEGATIVE_INFINITY;
+    return track.last?.kind !== 'ok' || track.lastAtMs < sinceMs
+      || (backAtMs >= sinceMs && nowMs - backAtMs < AFTERMATH_MS);
   });
 }

@@ -44,9 +44,12 @@ export function guardIncident(
     return refuse(incident, 'paused', `${book.name} is paused by an operator`, soon);
   }
   const freeze = context.manifest.healing.freezeWindows.find((w) =>
-    context.wallMs >= Date.parse(w.from) && context.wallMs < Date.parse(w.to));
+    context.wallMs >= w.fromMs && context.wallMs < w.toMs);
   if (freeze !== undefined) {
-    return refuse(incident, 'frozen', `frozen until ${freeze.to}: ${freeze.reason}`, soon, true);
+    const minutes = Math.ceil((freeze.toMs - context.wallMs) / 60_000);
+    return refuse(
+      incident, 'frozen', `frozen for ${minutes} more minutes: ${freeze.reason}`, soon, true,
+    );
   }
   return guardAttempts(incident, service, context);
 }
@@ -60,7 +63,9 @@ function guardAttempts(
 ): Refusal | undefined {
   const last = incident.attempts.at(-1);
   if (last === undefined) return undefined;
-  const bad = incident.attempts.filter((a) => a.verdict !== 'healed').length;
+  // An attempt that died with its controller says nothing about the playbook.
+  const bad = incident.attempts
+    .filter((a) => a.verdict !== 'healed' && a.verdict !== 'inconclusive').length;
   const { ineffectiveMax } = context.manifest.healing;
   if (bad >= ineffectiveMax) {
     const trialAtMs = last.endedAtMs + TRIAL_EVERY_MS;

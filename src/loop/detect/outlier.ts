@@ -9,7 +9,7 @@
 //        suspect until it has answered well, unless a dependency that it needs came back since.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
-import { firstBadMs, quantileMs, sumWindows } from '../../model/picture.ts';
+import { firstBadMs, noLatency, quantileMs, sumWindows } from '../../model/picture.ts';
 import type {
   Picture, ReplicaTrial, ReplicaView, ServiceView, TrafficWindow,
 } from '../../model/picture.ts';
@@ -29,7 +29,9 @@ export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
     for (const replica of replicas) {
       const mine = sums.get(replica.id);
       if (mine === undefined) continue;
-      const others = merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
+      // Its siblings are only summed up when it looks bad by itself.
+      const others = (): TrafficWindow =>
+        merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
       const bad = judgeErrors(replica, mine, others, nowMs)
         ?? judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs)
         ?? judgeTrial(replica, service, picture, nowMs);
@@ -44,7 +46,7 @@ function subjectOf(replica: ReplicaView): Finding['subject'] {
 }
 
 function judgeErrors(
-  replica: ReplicaView, mine: TrafficWindow, others: TrafficWindow, nowMs: number,
+  replica: ReplicaView, mine: TrafficWindow, siblings: () => TrafficWindow, nowMs: number,
 ): Finding | undefined {
   const { ejected } = replica;
   if (ejected !== undefined && (ejected.reason === 'errors' || ejected.reason === 'unreachable')) {
@@ -53,7 +55,9 @@ function judgeErrors(
     ]);
   }
   const errors = mine.errors + mine.broken;
-  if (errors < RULE.errorsMin || others.requests < RULE.samplesMin) return undefined;
+  if (errors < RULE.errorsMin) return undefined;
+  const others = siblings();
+  if (others.requests < RULE.samplesMin) return undefined;
   const rate = errors / Math.max(1, mine.requests);
   const othersRate = (others.errors + others.broken) / Math.max(1, others.requests);
   if (rate < RULE.rateMin || othersRate > RULE.siblingRateMax) return undefined;
@@ -64,7 +68,7 @@ function judgeErrors(
 }
 
 function judgeLatency(
-  replica: ReplicaView, mine: TrafficWindow, others: TrafficWindow, slowMs: number,
+  replica: ReplicaView, mine: TrafficWindow, siblings: () => TrafficWindow, slowMs: number,
   nowMs: number,
 ): Finding | undefined {
   const { ejected, readyAtMs } = replica;
@@ -74,10 +78,11 @@ function judgeLatency(
       `gateway ejected it: ${ejected.detail}`,
     ]);
   }
-  if (mine.requests < RULE.samplesMin || others.requests < RULE.samplesMin) return undefined;
   const median = quantileMs(mine.latency, 0.5);
+  if (mine.requests < RULE.samplesMin || median < slowMs) return undefined;
+  const others = siblings();
   const usual = quantileMs(others.latency, 0.5);
-  if (median < slowMs || median < RULE.slowFactor * usual) return undefined;
+  if (others.requests < RULE.samplesMin || median < RULE.slowFactor * usual) return undefined;
   return finding('replica-slow', subjectOf(replica), nowMs - RULE.spanMs, 0.85, [
     `median ${median} ms, its siblings' ${usual} ms`,
   ]);
@@ -116,7 +121,7 @@ function isExplained(trial: ReplicaTrial, service: ServiceView, picture: Picture
 }
 
 function merge(sums: readonly TrafficWindow[]): TrafficWindow {
-  const latency = Array.from({ length: 16 }, () => 0);
+  const latency = noLatency();
   const total = { atMs: 0, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
   for (const sum of sums) {
     total.requests += sum.requests;
@@ -124,7 +129,7 @@ function merge(sums: readonly TrafficWindow[]): TrafficWindow {
     total.broken += sum.broken;
     total.timeouts += sum.timeouts;
     total.failed += sum.failed;
-    for (let b = 0; b < 16; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
+    for (let b = 0; b < latency.length; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
   }
   return { ...total, latency };
 }

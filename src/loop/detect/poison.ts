@@ -4,8 +4,8 @@
 //   PO1. At least two deaths of different replicas within a minute, none of them a kill from outside
 //        (no request sends SIGKILL). The word of a gateway, which knows each combination's share,
 //        needs the very same request inside two deaths, or a third death.
-//   PO2. Exactly one combination is common to the latest deaths; with two or more nobody is
-//        accused yet.
+//   PO2. Exactly one combination is common to the latest deaths and not there by chance (PO4); with
+//        two or more nobody is accused yet.
 //   PO3. A combination that is already held back is no finding any more.
 //   PO4. Nobody is accused whose presence in all of these deaths could well be chance: more than 1
 //        in 100, from the tenant's share of the traffic and the size of each crowd.
@@ -46,16 +46,20 @@ function accused(
     exit.kind === 'signal' && exit.signal === 'SIGKILL' ? [replica] : []));
   const deaths = service.deaths.filter((d) => d.atMs >= nowMs - RULE.windowMs
     && d.suspects.length > 0 && !killed.has(d.replica)).slice(-RULE.deathsUsed);
+  const common = commonSuspect(deaths, (suspect) =>
+    couldBeChance(suspect, deaths, picture, nowMs));
   for (const held of service.held) {
     if (held.atMs < nowMs - RULE.windowMs || !isBorneOut(held.suspect, deaths)) continue;
+    // A gateway's worker sees its own requests only: a bystander that was sent again may have died
+    // twice beside a culprit that another worker sent (PO2).
+    const isOther = common !== undefined && quarantineId(common) !== quarantineId(held.suspect);
+    if (isOther && couldBeChance(held.suspect, deaths, picture, nowMs)) continue;
     accusations.set(quarantineId(held.suspect), [
       held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
     ]);
   }
-  const common = commonSuspect(deaths);
   const last = deaths.at(-1);
-  if (common !== undefined && last !== undefined
-    && !couldBeChance(common, deaths, picture, nowMs)) {
+  if (common !== undefined && last !== undefined) {
     accusations.set(quarantineId(common), [
       common,
       [`inside ${deaths.length} replicas when they died: `
@@ -96,11 +100,18 @@ function couldBeChance(
   }
   const share = all === 0 ? 1 : own / all;
   let chance = 1;
-  for (const death of deaths) chance *= 1 - (1 - share) ** death.suspects.length;
+  // One death, whichever worker tells of it: each saw a part of the crowd.
+  const crowds = new Map<string, number>();
+  for (const { replica, suspects } of deaths) {
+    crowds.set(replica, (crowds.get(replica) ?? 0) + suspects.length);
+  }
+  for (const crowd of crowds.values()) chance *= 1 - (1 - share) ** crowd;
   return chance > RULE.chanceMax;
 }
 
-function commonSuspect(deaths: readonly DeathRecord[]): Suspect | undefined {
+function commonSuspect(
+  deaths: readonly DeathRecord[], isChance: (suspect: Suspect) => boolean,
+): Suspect | undefined {
   // Two workers may each report the same death: a replica dies once.
   const byReplica = new Map<string, Map<string, Suspect>>();
   for (const death of deaths) {
@@ -111,6 +122,6 @@ function commonSuspect(deaths: readonly DeathRecord[]): Suspect | undefined {
   if (byReplica.size < RULE.deathsMin) return undefined;
   const [first, ...rest] = [...byReplica.values()];
   const shared = [...(first ?? new Map<string, Suspect>())]
-    .filter(([id]) => rest.every((set) => set.has(id)));
+    .filter(([id, suspect]) => rest.every((set) => set.has(id)) && !isChance(suspect));
   return shared.length === 1 ? shared[0]?.[1] : undefined;
 }

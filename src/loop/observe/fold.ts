@@ -4,7 +4,7 @@
 //   O1. Folding reads no clock: the time is the signal's own.
 //   O2. A signal about something that is in nobody's book is dropped, never invented into it.
 //   O3. Lists stay within LIMITS.
-import { LIMITS, NO_PROBE } from '../../model/picture.ts';
+import { LIMITS, NO_PROBE, noLatency } from '../../model/picture.ts';
 import type {
   ControlView, DependencyView, Picture, ProbeTrack, ReplicaView, ServiceView, TenantView,
   TrafficWindow,
@@ -22,13 +22,15 @@ export interface Canvas extends Picture {
   readonly controls: Map<CheckId, ControlView>;
   readonly gateways: Map<string, number>;
   readonly tenants: Map<TenantId, TenantView>;
+  /** Replicas that we are ending: their exits are wanted. Written by acting, bounded by the book. */
+  readonly ending: Set<ReplicaId>;
   clockJump: Picture['clockJump'];
 }
 
 export function emptyCanvas(since: number): Canvas {
   return {
     since, replicas: new Map(), services: new Map(), dependencies: new Map(),
-    controls: new Map(), gateways: new Map(), tenants: new Map(), clockJump: undefined,
+    controls: new Map(), gateways: new Map(), tenants: new Map(), ending: new Set(), clockJump: undefined,
   };
 }
 
@@ -97,7 +99,7 @@ export function push<T>(list: readonly T[], item: T, limit: number): readonly T[
 
 export function track(before: ProbeTrack, result: ProbeResult, atMs: number): ProbeTrack {
   if (result.kind === 'ok') {
-    const recoveredAtMs = before.failures > 1 ? atMs : before.recoveredAtMs;
+    const recoveredAtMs = before.failures > 0 ? atMs : before.recoveredAtMs;
     return {
       last: result, lastAtMs: atMs, failures: 0, okAtMs: atMs, failingSinceMs: undefined,
       recoveredAtMs,
@@ -119,7 +121,7 @@ function foldExit(canvas: Canvas, signal: Extract<Signal, { kind: 'exited' }>): 
   const record = {
     atMs: signal.atMs, replica: replica.id, release: replica.release, exit: signal.exit,
     wasReady: replica.readyAtMs !== undefined,
-    wanted: replica.phase === 'draining' || replica.phase === 'gone',
+    wanted: replica.phase === 'draining' || canvas.ending.has(replica.id),
   };
   canvas.services.set(service.spec.name, {
     ...service, exits: push(service.exits, record, LIMITS.exits),
@@ -181,7 +183,7 @@ function add<K>(sums: Map<K, Sum>, key: K, cell: TrafficCell): void {
   if (sum === undefined) {
     sum = {
       requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0,
-      latency: Array.from({ length: 16 }, () => 0),
+      latency: noLatency(),
     };
     sums.set(key, sum);
   }
@@ -190,7 +192,7 @@ function add<K>(sums: Map<K, Sum>, key: K, cell: TrafficCell): void {
   sum.broken += cell.broken;
   sum.timeouts += cell.timeouts;
   sum.failed += cell.failed;
-  for (let b = 0; b < 16; b += 1) {
+  for (let b = 0; b < sum.latency.length; b += 1) {
     sum.latency[b] = (sum.latency[b] ?? 0) + (cell.latency[b] ?? 0);
   }
 }

@@ -68,6 +68,7 @@ function frameReplicas(canvas: Canvas, framed: Framed, nowMs: number): void {
     const replica = framed.fleet.replicas.get(id);
     if (replica === undefined || replica.phase === 'gone') canvas.replicas.delete(id);
   }
+  for (const id of canvas.ending) if (!canvas.replicas.has(id)) canvas.ending.delete(id);
 }
 
 function frameDependencies(canvas: Canvas, framed: Framed): void {

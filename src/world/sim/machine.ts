@@ -75,103 +75,137 @@ const BASE_BYTES = 80 * MIB;
 const LEAKY_BYTES_PER_MS = 2 * MIB / 1_000;
 
 export function openMachine(setup: MachineSetup): Machine {
-  const { clock, chance } = setup;
-  const all = new Map<string, SimProcess>();
-  const living = new Map<ServiceName, Set<SimProcess>>();
-  const ports = new Map<number, SimProcess>();
-  const exitListeners = new Set<(process: SimProcess, exit: Exit) => void>();
-  const changeListeners = new Set<(service: ServiceName) => void>();
-  const releaseKinds = new Map<ReleaseId, ReleaseKind>();
-  let pids = 1_000;
+  return new SimMachine(setup);
+}
 
-  const changed = (service: ServiceName): void => {
-    for (const listener of changeListeners) listener(service);
-  };
-  const isUp = (p: SimProcess): boolean =>
-    p.exit === undefined && clock.monotonicMs() >= p.upAtMs;
-  const groupOf = (service: ServiceName): Set<SimProcess> => {
-    const group = living.get(service) ?? new Set();
-    living.set(service, group);
-    return group;
-  };
-  function alive(service?: ServiceName): readonly SimProcess[] {
-    if (service !== undefined) return [...groupOf(service)];
-    return [...living.values()].flatMap((group) => [...group]);
+class SimMachine implements Machine {
+  readonly releaseKinds = new Map<ReleaseId, ReleaseKind>();
+  readonly lies = new Map<string, Lie>();
+  readonly #setup: MachineSetup;
+  readonly #all = new Map<string, SimProcess>();
+  readonly #living = new Map<ServiceName, Set<SimProcess>>();
+  readonly #ports = new Map<number, SimProcess>();
+  readonly #exitListeners = new Set<(process: SimProcess, exit: Exit) => void>();
+  readonly #changeListeners = new Set<(service: ServiceName) => void>();
+  #pids = 1_000;
+
+  constructor(setup: MachineSetup) {
+    this.#setup = setup;
   }
-  function end(process: SimProcess, exit: Exit): void {
-    if (process.exit !== undefined) return;
-    process.exit = exit;
-    process.exitedAtMs = clock.monotonicMs();
-    groupOf(process.service).delete(process);
-    ports.delete(process.port);
-    for (const listener of exitListeners) listener(process, exit);
-    changed(process.service);
+
+  find(id: string): SimProcess | undefined {
+    return this.#all.get(id);
   }
-  function rssBytes(process: SimProcess): number {
-    const nowMs = clock.monotonicMs();
+
+  at(port: number): SimProcess | undefined {
+    return this.#ports.get(port);
+  }
+
+  alive(service?: ServiceName): readonly SimProcess[] {
+    if (service !== undefined) return [...this.#groupOf(service)];
+    return [...this.#living.values()].flatMap((group) => [...group]);
+  }
+
+  isUp(process: SimProcess): boolean {
+    return process.exit === undefined && this.#setup.clock.monotonicMs() >= process.upAtMs;
+  }
+
+  isWell(process: SimProcess): boolean {
+    return this.isUp(process) && !process.hung && process.errorRate === 0 && process.slowMs === 0
+      && process.leakBytesPerMs === 0 && this.releaseKinds.get(process.release) !== 'never-ready';
+  }
+
+  hasNeeds(service: ServiceName): boolean {
+    const provider = this.#setup.needs.get(service);
+    if (provider === undefined) return true;
+    for (const p of this.#groupOf(provider)) if (this.isUp(p) && !p.hung) return true;
+    return false;
+  }
+
+  rssBytes(process: SimProcess): number {
+    const nowMs = this.#setup.clock.monotonicMs();
     const leakedMs = Math.max(0, nowMs - process.leakSinceMs);
     const wave = MIB * ((process.pid * 7 + Math.floor(nowMs / 1_000)) % 3);
     return BASE_BYTES + wave + Math.round(process.leakBytesPerMs * leakedMs);
   }
-  /** SM2: looked at every second while it leaks. */
-  function watchMemory(process: SimProcess): void {
-    const { memoryBytes } = process;
-    if (memoryBytes === undefined || process.leakBytesPerMs === 0) return;
-    if (process.exit !== undefined) return;
-    if (rssBytes(process) > memoryBytes) end(process, { kind: 'memory' });
-    else clock.after(1_000, () => watchMemory(process));
+
+  onExit(listener: (process: SimProcess, exit: Exit) => void): () => void {
+    return subscribe(this.#exitListeners, listener);
   }
-  function set(process: SimProcess, change: Parameters<Machine['set']>[1]): void {
+
+  onChange(listener: (service: ServiceName) => void): () => void {
+    return subscribe(this.#changeListeners, listener);
+  }
+
+  end(process: SimProcess, exit: Exit): void {
+    if (process.exit !== undefined) return;
+    process.exit = exit;
+    process.exitedAtMs = this.#setup.clock.monotonicMs();
+    this.#groupOf(process.service).delete(process);
+    this.#ports.delete(process.port);
+    for (const listener of this.#exitListeners) listener(process, exit);
+    this.#changed(process.service);
+  }
+
+  set(process: SimProcess, change: Parameters<Machine['set']>[1]): void {
     if (process.exit !== undefined) return;
     const leaked = process.leakBytesPerMs;
     Object.assign(process, change);
-    process.touchedAtMs = clock.monotonicMs();
+    process.touchedAtMs = this.#setup.clock.monotonicMs();
     if (leaked === 0 && process.leakBytesPerMs > 0) {
       process.leakSinceMs = process.touchedAtMs;
-      watchMemory(process);
+      this.#watchMemory(process);
     }
-    changed(process.service);
+    this.#changed(process.service);
   }
-  function spawn(order: ReplicaOrder): SimProcess {
-    const kind = releaseKinds.get(order.release) ?? 'good';
+
+  spawn(order: ReplicaOrder): SimProcess {
+    const { clock, chance } = this.#setup;
+    const kind = this.releaseKinds.get(order.release) ?? 'good';
     const nowMs = clock.monotonicMs();
-    const [fastMs, slowMs] = setup.bootMs(order.service);
-    pids += 1;
+    const [fastMs, slowMs] = this.#setup.bootMs(order.service);
+    this.#pids += 1;
     const process: SimProcess = {
-      id: order.id, service: order.service, release: order.release, pid: pids,
-      port: 20_000 + pids, startedAtMs: nowMs,
+      id: order.id, service: order.service, release: order.release, pid: this.#pids,
+      port: 20_000 + this.#pids, startedAtMs: nowMs,
       upAtMs: nowMs + chance.whole('boot', fastMs, slowMs),
       memoryBytes: order.memoryBytes, exit: undefined, exitedAtMs: 0, hung: false,
       errorRate: kind === 'errors' ? 0.6 : 0, slowMs: kind === 'slow' ? 3_000 : 0,
       leakBytesPerMs: 0, leakSinceMs: 0, touchedAtMs: nowMs,
     };
-    all.set(process.id, process);
-    ports.set(process.port, process);
-    groupOf(process.service).add(process);
+    this.#all.set(process.id, process);
+    this.#ports.set(process.port, process);
+    this.#groupOf(process.service).add(process);
     clock.at(process.upAtMs, () => {
       if (process.exit !== undefined) return;
-      if (kind === 'crash-at-start') end(process, { kind: 'code', code: 1 });
-      else if (kind === 'leaky') set(process, { leakBytesPerMs: LEAKY_BYTES_PER_MS });
-      else changed(process.service);
+      if (kind === 'crash-at-start') this.end(process, { kind: 'code', code: 1 });
+      else if (kind === 'leaky') this.set(process, { leakBytesPerMs: LEAKY_BYTES_PER_MS });
+      else this.#changed(process.service);
     });
     return process;
   }
-  return {
-    spawn, end, set, alive, isUp, rssBytes, releaseKinds,
-    lies: new Map(),
-    find: (id) => all.get(id),
-    at: (port) => ports.get(port),
-    isWell: (p) => isUp(p) && !p.hung && p.errorRate === 0 && p.slowMs === 0
-      && p.leakBytesPerMs === 0 && releaseKinds.get(p.release) !== 'never-ready',
-    hasNeeds(service) {
-      const provider = setup.needs.get(service);
-      if (provider === undefined) return true;
-      for (const p of groupOf(provider)) if (isUp(p) && !p.hung) return true;
-      return false;
-    },
-    onExit: (listener) => subscribe(exitListeners, listener),
-    onChange: (listener) => subscribe(changeListeners, listener),
-  };
+
+  /** SM2: looked at every second while it leaks. */
+  #watchMemory(process: SimProcess): void {
+    const { memoryBytes } = process;
+    if (memoryBytes === undefined || process.leakBytesPerMs === 0) return;
+    if (process.exit !== undefined) return;
+    if (this.rssBytes(process) > memoryBytes) this.end(process, { kind: 'memory' });
+    else this.#setup.clock.after(1_000, () => this.#watchMemory(process));
+  }
+
+  #groupOf(service: ServiceName): Set<SimProcess> {
+    let group = this.#living.get(service);
+    if (group === undefined) {
+      group = new Set();
+      this.#living.set(service, group);
+    }
+    return group;
+  }
+
+  #changed(service: ServiceName): void {
+    for (const listener of this.#changeListeners) listener(service);
+  }
 }
 
 function subscribe<T>(listeners: Set<T>, listener: T): () => void {

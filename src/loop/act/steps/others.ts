@@ -8,8 +8,8 @@
 //        impossible.
 import { compare } from '../../../model/compare.ts';
 import type { Comparison } from '../../../model/compare.ts';
-import type { ReleaseId, ServiceName } from '../../../model/ids.ts';
-import { sumWindows } from '../../../model/picture.ts';
+import type { DependencyName, ReleaseId, ServiceName } from '../../../model/ids.ts';
+import { noLatency, sumWindows } from '../../../model/picture.ts';
 import type { TrafficWindow } from '../../../model/picture.ts';
 import { serviceReplicas } from '../../../model/budget.ts';
 import type { Step } from '../../../model/plan.ts';
@@ -113,14 +113,14 @@ function traffic(
     .filter((r) => r.release === release)
     .map((r) => sumWindows(r.windows, nowMs, Math.min(spanMs, SPAN_MAX_MS)));
   const total = { atMs: nowMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
-  const latency = Array.from({ length: 16 }, () => 0);
+  const latency = noLatency();
   for (const sum of sums) {
     total.requests += sum.requests;
     total.errors += sum.errors;
     total.broken += sum.broken;
     total.timeouts += sum.timeouts;
     total.failed += sum.failed;
-    for (let b = 0; b < 16; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
+    for (let b = 0; b < latency.length; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
   }
   return { ...total, latency };
 }
@@ -196,9 +196,19 @@ export async function awaitDependency(
       hurry();
       return done(`answers after ${Math.round(world.clock.monotonicMs() - startedAtMs)} ms`);
     }
+    if (!providerRuns(step.dependency, context)) return failed('its process has ended');
     await world.clock.sleep(50, context.ports.stop);
   }
   return failed(`no answer within ${step.deadlineMs} ms`);
+}
+
+/** Waiting for a process that is gone would only lose time. Those of others we cannot see. */
+function providerRuns(dependency: DependencyName, context: StepContext): boolean {
+  const { world, book, manifest } = context.ports;
+  const provider = manifest().dependencies.get(dependency)?.service;
+  if (provider === undefined) return true;
+  return [...book.fleet().replicas.values()].some((r) =>
+    r.service === provider && world.runtime.look(r.id) === 'running');
 }
 
 export async function enforceControl(

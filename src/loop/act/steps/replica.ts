@@ -8,6 +8,7 @@ import { askBudget } from '../../../model/budget.ts';
 import { messageOf } from '../../../model/errors.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
 import { isAvailable } from '../../../model/picture.ts';
+import type { Picture } from '../../../model/picture.ts';
 import type { Step } from '../../../model/plan.ts';
 import { exitText } from '../../../model/replica.ts';
 import type { Replica } from '../../../model/replica.ts';
@@ -125,7 +126,7 @@ export async function route(step: Of<'route'>, context: StepContext): Promise<St
 /** SR1: what would be available after this push, newcomers counted? */
 function askAgain(weights: Of<'route'>['weights'], context: StepContext): string | undefined {
   const { ports } = context;
-  const picture = ports.picture();
+  const picture = pictureNow(context);
   const leavers = weights.filter((w) => w.weight === 0).flatMap((w) => {
     const view = picture.replicas.get(w.replica);
     return view !== undefined && isAvailable(view) ? [view] : [];
@@ -144,6 +145,17 @@ function askAgain(weights: Of<'route'>['weights'], context: StepContext): string
   }
   return `budget: ${answer.availableAfter + newcomers} would be available, `
     + `at least ${answer.floor} must be`;
+}
+
+/** The picture is framed once a look; what this very run has just routed stands in the book. */
+function pictureNow(context: StepContext): Picture {
+  const picture = context.ports.picture();
+  const replicas = new Map(picture.replicas);
+  for (const { id, weight, role, phase } of context.ports.book.fleet().replicas.values()) {
+    const view = replicas.get(id);
+    if (view !== undefined) replicas.set(id, { ...view, weight, role, phase });
+  }
+  return { ...picture, replicas };
 }
 
 export async function drain(step: Of<'drain'>, context: StepContext): Promise<StepAnswer> {
@@ -173,12 +185,13 @@ export async function drain(step: Of<'drain'>, context: StepContext): Promise<St
 }
 
 export async function stop(step: Of<'stop'>, context: StepContext): Promise<StepAnswer> {
-  const { book, world, picture, manifest } = context.ports;
+  const { book, world, manifest } = context.ports;
   const replica = book.fleet().replicas.get(step.replica);
-  const view = picture().replicas.get(step.replica);
+  const picture = pictureNow(context);
+  const view = picture.replicas.get(step.replica);
   if (replica !== undefined && view !== undefined && isAvailable(view)) {
     const { budget } = manifest().healing;
-    const answer = askBudget(picture(), replica.service, [replica.id], budget);
+    const answer = askBudget(picture, replica.service, [replica.id], budget);
     const stateful = manifest().services.get(replica.service)?.kind === 'stateful';
     if (answer.kind === 'denied' && !stateful) {
       return failed(`budget: ${answer.availableAfter} would be available, `
@@ -188,6 +201,7 @@ export async function stop(step: Of<'stop'>, context: StepContext): Promise<Step
   if (replica?.phase === 'ready') {
     await book.change({ replicas: [{ ...replica, phase: 'draining', weight: 0 }] });
   }
+  context.ports.ending(step.replica);
   let detail: string;
   try {
     const answer = await world.runtime.stop(step.replica, step.termMs, context.receipt);

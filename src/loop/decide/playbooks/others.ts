@@ -24,10 +24,11 @@ const DEPENDENCY_GRACE_MS = 2_000;
 export function restartDependency(
   incident: Incident, name: DependencyName, context: DecideContext,
 ): Proposal {
-  const provider = context.picture.dependencies.get(name)?.spec.service;
+  const spec = context.picture.dependencies.get(name)?.spec;
+  const provider = spec?.service;
   const service = provider === undefined ? undefined : context.picture.services.get(provider);
   const book = provider === undefined ? undefined : context.fleet.services.get(provider);
-  if (service === undefined || book === undefined) {
+  if (spec === undefined || service === undefined || book === undefined) {
     return no(refuse(
       incident, 'no-playbook', `${name} is not run by us: its owner must bring it back`,
       context.nowMs + 5_000, true,
@@ -40,10 +41,15 @@ export function restartDependency(
   if (before?.phase === 'starting') {
     return no(refuse(incident, 'target-busy', `${before.id} is starting`, context.nowMs + 500));
   }
-  if (alive && head !== undefined && context.nowMs - head.sinceMs < DEPENDENCY_GRACE_MS) {
+  // What was seen before its present process was ready says nothing about that process.
+  const sinceMs = Math.max(head?.sinceMs ?? 0, view?.readyAtMs ?? 0);
+  const graceMs = Math.max(
+    DEPENDENCY_GRACE_MS, spec.failures * (spec.intervalMs + spec.timeoutMs),
+  );
+  if (alive && context.nowMs - sinceMs < graceMs) {
     return no(refuse(
       incident, 'evidence-too-thin', 'its process lives: a moment to answer again',
-      head.sinceMs + DEPENDENCY_GRACE_MS,
+      sinceMs + graceMs,
     ));
   }
   const [id] = nextIds(book, 1);
@@ -128,7 +134,7 @@ export function sharedCause(
   const view = context.picture.services.get(service);
   const head = incident.findings[0];
   const need = view === undefined
-    ? undefined : unconfirmedNeed(view, context.picture, head?.sinceMs ?? 0);
+    ? undefined : unconfirmedNeed(view, context.picture, head?.sinceMs ?? 0, context.nowMs);
   if (need !== undefined) {
     return no(refuse(incident, 'evidence-too-thin',
       `${need} has not answered since it began`, context.nowMs + 500));

@@ -44,7 +44,9 @@ export function healRelease(
     return no(refuse(incident, 'no-playbook', 'unknown service', context.nowMs + 5_000));
   }
   const best = incident.diagnosis.hypotheses[0].subject;
-  const need = unconfirmedNeed(service, context.picture, incident.findings[0]?.sinceMs ?? 0);
+  const need = unconfirmedNeed(
+    service, context.picture, incident.findings[0]?.sinceMs ?? 0, context.nowMs,
+  );
   if (need !== undefined) {
     return no(refuse(incident, 'evidence-too-thin',
       `${need} has not answered since it began`, context.nowMs + 500));

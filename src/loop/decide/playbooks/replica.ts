@@ -2,14 +2,15 @@
 // after another took its place and its requests are done. The warm spare comes first, if any.
 //
 //   RP1. The replacement is ready before anything that still serves is taken away.
-//   RP3. What it may share with its siblings, or have from what it needs, is no reason (P3).
 //   RP2. A slow replica is shed first (its gateway ejects it) and never killed while it completes
 //        requests: it is drained (P3).
+//   RP3. What it may share with its siblings, or have from what it needs, is no reason; neither is
+//        a probe that fails while clients are served well (P3).
 import type { Finding } from '../../../model/finding.ts';
 import type { Incident } from '../../../model/incident.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
-import type { PlannedStep } from '../../../model/plan.ts';
-import { firstBadMs, isAvailable } from '../../../model/picture.ts';
+import type { PlannedStep, RefusalReason } from '../../../model/plan.ts';
+import { firstBadMs, isAvailable, sumWindows } from '../../../model/picture.ts';
 import type { ReplicaView, ServiceView } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
 import { sharedTrouble, unconfirmedNeed } from '../correlate.ts';
@@ -54,7 +55,8 @@ export function replaceReplica(
   const doubt = replica.exited === undefined
     ? doubtOf(head, replica, service, context) : undefined;
   if (doubt !== undefined) {
-    return no(refuse(incident, 'shared-cause', doubt, context.nowMs + 1_000));
+    const { reason, detail, escalate } = doubt;
+    return no(refuse(incident, reason, detail, context.nowMs + 1_000, escalate));
   }
   if (replica.role === 'spare') return steps(retireSpare(incident, replica, service));
   return swapIn(incident, replica, service, head, context);
@@ -63,20 +65,39 @@ export function replaceReplica(
 /** Is it alone with it? Asked of a living replica only. */
 function doubtOf(
   head: Finding, replica: ReplicaView, service: ServiceView, context: DecideContext,
-): string | undefined {
+): Doubt | undefined {
+  const { nowMs, picture } = context;
   switch (head.kind) {
     case 'replica-hung':
-    case 'replica-unready':
-      return sharedTrouble(replica, service, context.picture, context.nowMs);
+    case 'replica-unready': {
+      if (head.kind === 'replica-unready' && servesWell(replica, nowMs)) {
+        const detail = 'its probe fails while its clients are served well';
+        return { reason: 'still-serving', detail, escalate: true };
+      }
+      const detail = sharedTrouble(replica, service, picture, nowMs);
+      return detail === undefined ? undefined : { reason: 'shared-cause', detail, escalate: false };
+    }
     case 'replica-erroring': {
-      const latestMs = firstBadMs(replica.windows, context.nowMs, LATELY_MS) ?? 0;
-      const sinceMs = Math.max(head.sinceMs, latestMs);
-      const need = unconfirmedNeed(service, context.picture, sinceMs);
-      return need === undefined ? undefined : `${need} has not answered since it began`;
+      const latestMs = firstBadMs(replica.windows, nowMs, LATELY_MS) ?? 0;
+      const need = unconfirmedNeed(service, picture, Math.max(head.sinceMs, latestMs), nowMs);
+      if (need === undefined) return undefined;
+      const detail = `${need} has not answered since it began`;
+      return { reason: 'evidence-too-thin', detail, escalate: false };
     }
     default:
       return undefined;
   }
+}
+
+interface Doubt {
+  readonly reason: RefusalReason;
+  readonly detail: string;
+  readonly escalate: boolean;
+}
+
+function servesWell(replica: ReplicaView, nowMs: number): boolean {
+  const sum = sumWindows(replica.windows, nowMs, LATELY_MS);
+  return sum.requests > 0 && sum.errors + sum.broken + sum.timeouts === 0;
 }
 
 function swapIn(
