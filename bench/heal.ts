@@ -1,6 +1,7 @@
-// `npm run bench:heal`: how well does Kintsugi heal a real service under load, next to PM2 and to a bare
-// respawn in the same run on the same machine? Prints a table for each row of docs/guide/benchmarks.md,
-// each bar as met or missed, and what the machine was doing. `--check` exits 1 on a missed bar.
+// `npm run bench:heal`: how well does Kintsugi heal a real service under load, next to PM2 and to
+// a bare respawn in the same run on the same machine? Prints a table for each row of
+// docs/guide/benchmarks.md, each bar as met or missed, and what the machine was doing. `--check`
+// exits 1 on a missed bar.
 import { parseArgs } from 'node:util';
 import { openBench } from './heal/bench.ts';
 import type { Bench, Options, RowReport } from './heal/bench.ts';
@@ -27,7 +28,8 @@ const ROWS: Readonly<Record<string, (bench: Bench) => Promise<RowReport>>> = {
   sim: simRow,
 };
 
-const USAGE = `usage: npm run bench:heal -- [--only NAME]… [--rounds N] [--quick] [--no-peers] [--json] [--check]
+const USAGE = `usage: npm run bench:heal -- [OPTION]…
+--only NAME (again for more), --rounds N, --quick, --no-peers, --json, --check
 rows: ${Object.keys(ROWS).join(' ')}
 `;
 

@@ -1,5 +1,6 @@
-// The service as folders: one good release and one bad one, each with its copy of the SDK's source, so
-// that every contender runs the very same files and none depends on where this repository lies.
+// The service as folders: one good release and one bad one, each with its copy of the SDK's
+// source, so that every contender runs the very same files and none depends on where this
+// repository lies.
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
@@ -35,7 +36,7 @@ export function writeRelease(folder: string, name: string): string {
   return folder;
 }
 
-/** What every contender gives the service; nothing of this shell but what a program needs to run. */
+/** What every contender gives the service: of this shell only what a program needs to run. */
 export function appEnvironment(app: App): Record<string, string> {
   const names = ['PATH', 'HOME', 'TMPDIR', 'LANG'];
   const inherited = names.flatMap((name) => {

@@ -1,6 +1,6 @@
-// What do the rows of the bench share? The options, the service's own boot time, the contenders, and the
-// shape of a report. A row gets contenders that no other row has broken: each is opened when the row
-// first asks for it, and closed when the row is over.
+// What do the rows of the bench share? The options, the service's own boot time, the contenders,
+// and the shape of a report. A row gets contenders that no other row has broken: each is opened
+// when the row first asks for it, and closed when the row is over.
 import { writeApp } from './app.ts';
 import type { App } from './app.ts';
 import { boots, warmCompileCache } from './boot.ts';

@@ -5,7 +5,7 @@ export function nowMs(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** Add it to a monotonic time to get wall time; measured anew, as the wall clock may be adjusted. */
+/** Add it to a monotonic time to get wall time. Measured anew, as the wall clock may step. */
 export function wallOffsetMs(): number {
   return Date.now() - nowMs();
 }

@@ -6,7 +6,7 @@ export interface Contender {
   readonly door: Door;
   /** Back to the state before any fault: three serve, and whatever is kept in reserve is ready. */
   settle(load: Load): Promise<void>;
-  /** What happened inside between a fault and now, in ms since the fault; empty when it cannot say. */
+  /** What happened inside since a fault, in ms after it; empty when it cannot say. */
   timeline(faultMs: number): Promise<readonly Moment[]>;
   close(): Promise<void>;
 }

@@ -1,5 +1,5 @@
-// Kintsugi as a contender: a real installation in a folder of its own, through the same commands and
-// the same API that users have. Two services: `alpha` without a spare, `beta` with one.
+// Kintsugi as a contender: a real installation in a folder of its own, through the same commands
+// and the same API that users have. Two services: `alpha` without a spare, `beta` with one.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -153,7 +153,8 @@ async function settle(client: ControlClient): Promise<Status> {
 function waitingFor(status: Status): string | undefined {
   const service = status.services.find((s) => !isWhole(s));
   if (service !== undefined) {
-    return `${service.name} has ${service.ready} of ${service.wanted} replicas and ${service.spares} spares`;
+    const { name, ready, wanted, spares } = service;
+    return `${name} has ${ready} of ${wanted} replicas and ${spares} spares`;
   }
   const run = status.runs[0];
   return run === undefined ? undefined : `the run "${run.summary}" is ${run.state}`;
@@ -191,7 +192,7 @@ function contender(self: Kintsugi, service: ServiceName, name: string): Contende
   };
 }
 
-/** Story events and beginnings of steps, ms since the fault; names without what differs by round. */
+/** Story events and beginnings of steps, ms since the fault. */
 export async function timelineSince(
   self: Kintsugi,
   service: ServiceName,

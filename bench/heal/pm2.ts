@@ -1,5 +1,5 @@
-// The peer that most Node teams have: PM2 in cluster mode, as its documentation sets it up, with a home
-// folder of its own, so that nobody's PM2 is touched.
+// The peer that most Node teams have: PM2 in cluster mode, as its documentation sets it up, with a
+// home folder of its own, so that nobody's PM2 is touched.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, renameSync, rmSync, writeFileSync, cpSync } from 'node:fs';

@@ -1,6 +1,6 @@
 // What do the bench and its generator say to each other, and when does a request count as failed?
 
-/** `get` and `keyed` (POST with an Idempotency-Key) may be repeated, `bare` (plain POST) may not. */
+/** `get` and `keyed` (POST with an Idempotency-Key) may be repeated, `bare` (plain POST) not. */
 export type RequestClass = 'get' | 'keyed' | 'bare';
 
 /** Of ten requests, how many are of these classes; the rest are GET. */

@@ -56,13 +56,18 @@ export function reportText(whole: Whole): string {
     boot.loadedMs.length === 0
       ? 'not measured'
       : `${spreadText(boot.loadedMs)}, n=${boot.loadedMs.length}`;
+  const hurry = options.quick ? ' (--quick: too few rounds to quote)' : '';
   return [
     '',
-    `machine   ${facts.cores} cores, ${facts.model}, ${facts.memoryGiB} GiB, ${facts.kernel}, Node ${facts.node}`,
-    `load      ${before.join(' ')} before, ${after.loadavg.join(' ')} after; busy ${share(after.busy)}, stolen ${share(after.steal)}`,
-    `own boot  ${spreadText(boot.quietMs)}, n=${boot.quietMs.length} without load; ${loaded} under the load of "kill" (what its bar compares with)`,
-    `load from one process, open loop, ${REQUESTS_PER_CONNECTION} requests a connection; a round with the generator over ${LATE_MAX_MS} ms late is repeated`,
-    `took      ${msText(whole.tookMs)}${options.quick ? ' (--quick: too few rounds to quote)' : ''}`,
+    `machine   ${facts.cores} cores, ${facts.model}, ${facts.memoryGiB} GiB, ` +
+      `${facts.kernel}, Node ${facts.node}`,
+    `load      ${before.join(' ')} before, ${after.loadavg.join(' ')} after; ` +
+      `busy ${share(after.busy)}, stolen ${share(after.steal)}`,
+    `own boot  ${spreadText(boot.quietMs)}, n=${boot.quietMs.length}, without load`,
+    `          ${loaded}, under the load of "kill": what its bar compares with`,
+    `requests  from one process, open loop, ${REQUESTS_PER_CONNECTION} to a connection; a round ` +
+      `with it over ${LATE_MAX_MS} ms late is repeated`,
+    `took      ${msText(whole.tookMs)}${hurry}`,
     `bars      ${met} of ${bars.length} met`,
     ...bars
       .filter((b) => b.state !== 'met')

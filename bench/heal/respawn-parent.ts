@@ -1,5 +1,5 @@
-// The bare respawn, as many write it by hand: node:cluster, three workers on one port, and a new one
-// whenever one exits. Its whole supervision is the line with `exit`.
+// The bare respawn, as many write it by hand: node:cluster, three workers on one port, and a new
+// one whenever one exits. Its whole supervision is the line with `exit`.
 import cluster from 'node:cluster';
 
 const [file = '', count = '3'] = process.argv.slice(2);

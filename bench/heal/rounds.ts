@@ -2,8 +2,8 @@
 // what the clients see counts:
 //
 //   the fault          the moment just before the signal is sent
-//   failed             requests due from 200 ms before the fault until 1 s after the capacity was back
-//                      (or the cap): no 2xx within 1 s of the time at which they were due
+//   failed             requests due from 200 ms before the fault until 1 s after the capacity was
+//                      back (or the cap): no 2xx within 1 s of the time at which they were due
 //   full capacity back end of the first good answer from a process that did not serve before the
 //                      fault, while both others are alive: three serve again
 //   held               requests without an answer 300 ms after they were sent, or with none at all:

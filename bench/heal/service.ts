@@ -1,6 +1,6 @@
-// The service that the bench breaks: plain node:http with the SDK, the same file for every contender.
-// It takes about 150 ms to boot (half of it waiting, like a service that connects to a database),
-// 5 ms for a request, and says in each answer which process and which release it is.
+// The service that the bench breaks: plain node:http with the SDK, the same file for every
+// contender. It takes about 150 ms to boot (half of it waiting, like a service that connects to a
+// database), 5 ms for a request, and says in each answer which process and which release it is.
 //
 // A release is bad when its folder has a file `bad`: probes stay fine, every real request gets 500.
 import { createService } from '@kintsugi/sdk';

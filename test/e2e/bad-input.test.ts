@@ -1,6 +1,6 @@
-// What happens to a running system, and to its folder, when somebody gets something wrong? One clear
-// error (code, cause, fix, exit status), and nothing is lost: after each of these the tenants' keys
-// still serve and every entry of the ledger is byte for byte what it was.
+// What happens to a running system, and to its folder, when somebody gets something wrong? One
+// clear error (code, cause, fix, exit status), and nothing is lost: after each of these the
+// tenants' keys still serve and every entry of the ledger is byte for byte what it was.
 //
 // The tests are one story on one system and run in this order: first while it runs, then on its
 // folder while it is stopped.

@@ -1,5 +1,6 @@
-// Does the first command on a fresh machine work? A copy of what a clone holds is whole and says what
-// it lacks; and `npm start` brings the example up for an ordinary user whose home cannot be used.
+// Does the first command on a fresh machine work? A copy of what a clone holds is whole and says
+// what it lacks; and `npm start` brings the example up for an ordinary user whose home cannot be
+// used.
 //
 // With KINTSUGI_TEST_FRESH=1 that start happens in the copy, which has no node_modules: it installs
 // everything first, from the registry. Otherwise it happens in this repository.

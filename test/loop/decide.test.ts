@@ -255,6 +255,15 @@ describe('other playbooks', () => {
     assert.equal(answer(dependency, contextWith(canvas)), 'target-busy');
   });
 
+  it('OT5: a dependency whose users are served is not restarted for a slow probe', () => {
+    const windows = [traffic(NOW - 500, 20, { errors: 1 })];
+    const served = contextWith(canvasWith(records({ windows })));
+    assert.equal(answer(dependency, served), 'still-serving');
+    const failing = [traffic(NOW - 500, 20, { errors: 15 })];
+    const plan = planOf(dependency, contextWith(canvasWith(records({ windows: failing }))));
+    assert.equal(plan.playbook, 'restart-dependency');
+  });
+
   it("OT2: a quarantine holds back one tenant's one route", () => {
     const [tenant] = TENANTS;
     assert.ok(tenant !== undefined);

@@ -178,6 +178,13 @@ describe('planted violations', () => {
     saw(sim, 'log');
   });
 
+  it('hot loop: a control plane that complains for ever without letting time pass', async () => {
+    const sim = await standing();
+    for (let i = 0; i < 300; i += 1) sim.checkers.onLog({ level: 'warn', text: 'x', fields: {} });
+    saw(sim, 'hot loop');
+    assert.ok(!sim.isUp());
+  });
+
   it('bound: an incident that nobody answers for', async () => {
     const sim = await standing();
     await breakIt(sim, kill('records-2'));

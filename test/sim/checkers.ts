@@ -54,6 +54,8 @@ const BLIND_MS = 6_000;
 /** A replica that was sick this short ago may still be taken for it. */
 const RECENT_MS = 45_000;
 
+const HOT_LINES = 300;
+
 export function openCheckers(sim: Simulation): Checkers {
   return new AllCheckers(sim);
 }
@@ -72,6 +74,8 @@ class AllCheckers implements Checkers {
   readonly #guilty = new Set<string>();
   readonly #quarantinedAtMs = new Map<string, number>();
   #entries = 0;
+  #linesNow = 0;
+  #linesAtMs = 0;
   #version = 0;
 
   constructor(sim: Simulation) {
@@ -250,9 +254,19 @@ class AllCheckers implements Checkers {
 
   onLog(line: LogLine): void {
     const { surroundings, clock } = this.#sim;
+    this.#countAt(clock.monotonicMs());
     const ledgerAway = clock.monotonicMs() < surroundings.ledgerBackAtMs + 10_000;
     if (ledgerAway) return;
     this.fail('log', `${line.level}: ${line.text} ${JSON.stringify(line.fields)}`);
+  }
+
+  /** A loop that never lets time pass would hang the simulation: its control plane is ended. */
+  #countAt(nowMs: number): void {
+    this.#linesNow = nowMs === this.#linesAtMs ? this.#linesNow + 1 : 1;
+    this.#linesAtMs = nowMs;
+    if (this.#linesNow < HOT_LINES) return;
+    this.fail('hot loop', `${HOT_LINES} warnings within one moment`);
+    this.#sim.kill(false);
   }
 
   onKill(): void {

@@ -143,6 +143,7 @@ function report(own: readonly ControllerRound[], peers: readonly string[][]): Ro
   const acting = own.map((round) => round.actingMs ?? Number.POSITIVE_INFINITY);
   const same = own.every((round) => round.samePids);
   const worst = Math.max(...acting);
+  const startedMs = median(own.flatMap((round) => round.startedMs ?? []));
   return {
     name: 'controller',
     title:
@@ -168,9 +169,7 @@ function report(own: readonly ControllerRound[], peers: readonly string[][]): Ro
         worst <= RESUMED_MS,
       ),
     ],
-    notes: [
-      `the new controller says that it has started after ${msText(median(own.flatMap((r) => r.startedMs ?? [])))} p50`,
-    ],
+    notes: [`the new controller has started after ${msText(startedMs)} p50`],
     inside: (own[0]?.timeline ?? []).map(
       (m) => `${Math.round(m.afterMs).toString().padStart(7)} ms  ${m.what}`,
     ),

@@ -1,5 +1,5 @@
-// What does it cost to be looked after, when nothing is wrong and nobody asks anything? CPU and memory
-// of each part, from /proc, over a time without load.
+// What does it cost to be looked after, when nothing is wrong and nobody asks anything? CPU and
+// memory of each part, from /proc, over a time without load.
 import { bar } from '../bench.ts';
 import type { Bench, RowReport } from '../bench.ts';
 import { nowMs, sleep } from '../clock.ts';

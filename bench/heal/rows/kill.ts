@@ -1,5 +1,5 @@
-// kill -9 of one of three replicas while 500 idempotent requests a second come in: who fails them, and
-// when do three serve again?
+// kill -9 of one of three replicas while 500 idempotent requests a second come in: who fails them,
+// and when do three serve again?
 import { bar, roundsOf } from '../bench.ts';
 import type { Bench, RowReport } from '../bench.ts';
 import { boots } from '../boot.ts';

@@ -1,8 +1,9 @@
-// A bad release that boots, passes its probes and fails every real request, deployed at 100 requests a
-// second: how long until only the last good one answers, and how many users saw an error?
+// A bad release that boots, passes its probes and fails every real request, deployed at 100
+// requests a second: how long until only the last good one answers, and how many users saw an
+// error?
 //
-// The window opens with the deploy command. It closes when the run of the deploy is over and the last
-// answer of the bad release has been given; or at the cap.
+// The window opens with the deploy command. It closes when the run of the deploy is over and the
+// last answer of the bad release has been given; or at the cap.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bar, roundsOf } from '../bench.ts';

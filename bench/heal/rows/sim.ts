@@ -1,6 +1,5 @@
-// The simulated hours: not a matter of time but of correctness, in the table because it is a bar of the
-// same list. It runs what `npm run sim` runs, with the
-// same seeds for everybody.
+// The simulated hours: not a matter of time but of correctness, in the table because it is a bar
+// of the same list. It runs what `npm run sim` runs, with the same seeds for everybody.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { dirname, join } from 'node:path';

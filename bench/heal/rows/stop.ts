@@ -1,8 +1,9 @@
-// SIGSTOP of one of three replicas: it still has its port and its connections, and answers nothing. Who
-// notices, how soon, and what becomes of the requests inside it?
+// SIGSTOP of one of three replicas: it still has its port and its connections, and answers
+// nothing. Who notices, how soon, and what becomes of the requests inside it?
 //
-// "No new request to it": clients cannot see where a request goes. The later of two times counts: the
-// last request that was held for 300 ms was sent, and the last gateway said that it ejected it.
+// "No new request to it": clients cannot see where a request goes. The later of two times counts:
+// the last request that was held for 300 ms was sent, and the last gateway said that it ejected
+// it.
 import { bar, roundsOf } from '../bench.ts';
 import type { Bench, RowReport } from '../bench.ts';
 import { sleep } from '../clock.ts';

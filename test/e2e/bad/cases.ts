@@ -1,5 +1,5 @@
-// Which bad manifests and bad commands is the shop given? Data only: what is handed in, and what has
-// to be said about it. Exit statuses: docs/reference/cli.md.
+// Which bad manifests and bad commands is the shop given? Data only: what is handed in, and what
+// has to be said about it. Exit statuses: docs/reference/cli.md.
 import type { Refusal } from './run.ts';
 
 export interface BadManifest extends Omit<Refusal, 'exit'> {
@@ -7,8 +7,9 @@ export interface BadManifest extends Omit<Refusal, 'exit'> {
   readonly text: string;
 }
 
-const service = (more: string): string =>
-  `name: shop\nservices:\n  web: { source: web, command: [node, server.mjs]${more} }\n`;
+const line = (name: 'web' | 'stock', more: string): string =>
+  `  ${name}: { source: ${name}, command: [node, server.mjs]${more} }\n`;
+const service = (more: string): string => `name: shop\nservices:\n${line('web', more)}`;
 
 export const BAD_MANIFESTS: readonly BadManifest[] = [
   {
@@ -31,7 +32,7 @@ export const BAD_MANIFESTS: readonly BadManifest[] = [
   },
   {
     title: 'two services on one port',
-    text: `${service(', port: 9100')}  api: { source: stock, command: [node, server.mjs], port: 9100 }\n`,
+    text: service(', port: 9100') + line('stock', ', port: 9100'),
     code: 'KIN_MANIFEST_CONFLICT',
     says: [/bad\.yaml:4:\d+/u, /port 9100/u, /services\.web\.port has it already/u],
   },

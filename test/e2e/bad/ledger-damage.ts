@@ -1,5 +1,5 @@
-// How does a ledger get damaged? By a write that a power cut ended, or by a byte that changed later;
-// both made on the file of a ledger that is closed, in the format of packages/ledger.
+// How does a ledger get damaged? By a write that a power cut ended, or by a byte that changed
+// later; both made on the file of a ledger that is closed, in the format of packages/ledger.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { encodeRecord, readRecord } from '../../../packages/ledger/src/record.ts';

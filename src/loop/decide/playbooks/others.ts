@@ -3,6 +3,7 @@
 //   OT1. A dependency that is down is restarted itself; none of its users is touched (P3).
 //   OT2. A quarantine holds back one tenant's one route, nothing else (P9).
 //   OT3. A control is enforced only for the violations that were found, then proved.
+//   OT5. A dependency whose users are still served is not restarted, however its probe looks (P3).
 //   OT4. When every probe fails while clients are served, nothing is done and a person is asked.
 import type { Incident } from '../../../model/incident.ts';
 import { nextIds, replicasOf } from '../../../model/fleet.ts';
@@ -10,7 +11,7 @@ import type { CheckId, DependencyName, ServiceName } from '../../../model/ids.ts
 import { quarantineId } from '../../../model/quarantine.ts';
 import type { Subject } from '../../../model/finding.ts';
 import type { PlannedStep } from '../../../model/plan.ts';
-import { isAvailable } from '../../../model/picture.ts';
+import { isAvailable, sumWindows } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
 import { unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
@@ -20,6 +21,26 @@ import type { Proposal } from './playbook.ts';
 
 /** A living provider gets this long to answer again by itself. */
 const DEPENDENCY_GRACE_MS = 2_000;
+
+/** After this long of probes that fail while its users are served, a person is asked. */
+const STILL_SERVING_MS = 30_000;
+const SERVED = { spanMs: 2_000, requestsMin: 5, shareMin: 0.5 } as const;
+
+/** OT5: who is served through it shows that it works, however slow its probe is. */
+function usersServed(name: DependencyName, context: DecideContext): string | undefined {
+  const { picture, nowMs } = context;
+  let requests = 0;
+  let good = 0;
+  for (const replica of picture.replicas.values()) {
+    const needs = picture.services.get(replica.service)?.spec.dependsOn ?? [];
+    if (!needs.includes(name)) continue;
+    const sum = sumWindows(replica.windows, nowMs, SERVED.spanMs);
+    requests += sum.requests;
+    good += sum.requests - sum.errors - sum.broken - sum.timeouts;
+  }
+  if (requests < SERVED.requestsMin || good < requests * SERVED.shareMin) return undefined;
+  return `${good} of ${requests} requests of its users went well in ${SERVED.spanMs / 1000} s`;
+}
 
 export function restartDependency(
   incident: Incident, name: DependencyName, context: DecideContext,
@@ -50,6 +71,13 @@ export function restartDependency(
     return no(refuse(
       incident, 'evidence-too-thin', 'its process lives: a moment to answer again',
       sinceMs + graceMs,
+    ));
+  }
+  const serving = alive ? usersServed(name, context) : undefined;
+  if (serving !== undefined) {
+    return no(refuse(
+      incident, 'still-serving', serving, context.nowMs + 1_000,
+      context.nowMs - sinceMs > STILL_SERVING_MS,
     ));
   }
   const [id] = nextIds(book, 1);

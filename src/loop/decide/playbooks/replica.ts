@@ -43,7 +43,7 @@ export function replaceReplica(
   const lastedMs = context.nowMs - head.sinceMs;
   if (lastedMs < graceMs) {
     return no(refuse(
-      incident, 'evidence-too-thin', `since ${lastedMs} ms, acting after ${graceMs} ms`,
+      incident, 'evidence-too-thin', `since ${Math.round(lastedMs)} ms, acting after ${graceMs} ms`,
       head.sinceMs + graceMs,
     ));
   }
