@@ -223,6 +223,18 @@ export function quantileMs(latency: readonly number[], quantile: number): number
   return 2 ** latency.length;
 }
 
+/** When it last came back: by its own probe, or by a new process, which may be quicker than both. */
+export function backAtMs(dependency: DependencyView, picture: Picture): number | undefined {
+  let atMs = dependency.track.recoveredAtMs;
+  const { service } = dependency.spec;
+  if (service === undefined) return atMs;
+  for (const replica of picture.replicas.values()) {
+    if (replica.service !== service || replica.readyAtMs === undefined) continue;
+    if (atMs === undefined || replica.readyAtMs > atMs) atMs = replica.readyAtMs;
+  }
+  return atMs;
+}
+
 /** Does it take requests right now and answer them? Ejected and unready replicas do not. */
 export function isAvailable(replica: ReplicaView): boolean {
   return (

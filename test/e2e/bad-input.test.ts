@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -216,6 +216,16 @@ test('a store of garbage is refused and left as it is', { skip: linux }, async (
   assertRefused(ran, { code: 'KIN_STORE_CORRUPT', exit: ran.code === 69 ? 69 : 78, says });
   assert.deepEqual(ownProcesses(shop.state), []);
   assert.ok(readFileSync(control).equals(garbage));
+});
+
+test('moved aside, as that error advises: new keys, the same ledger', { skip: linux }, async () => {
+  renameSync(join(shop.state, 'store'), join(shop.base, 'store.aside'));
+  const ran = await shop.cli('--json', 'up', shop.manifest, '--detach');
+  assert.equal(ran.code, 0, ran.err + ran.out);
+  const { keys } = JSON.parse(ran.out) as { readonly keys: readonly { tenant: string }[] };
+  assert.deepEqual(keys.map(({ tenant }) => tenant).toSorted(), ['acme', 'umbra']);
+  shop.assertLedger();
+  await shop.down();
   shop.restore(join(shop.base, 'store.good'), 'store');
 });
 

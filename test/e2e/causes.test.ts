@@ -116,7 +116,7 @@ test('12: killed in the middle of a drain: the same run ends, nothing is done tw
   const wanted = [...stayed.map(({ pid }) => pid), Number(newcomer)];
   assert.deepEqual(new Set(now), new Set(wanted), text);
   const stop = steps.find((step) => step.text.startsWith('stop '));
-  assert.ok(stop?.record?.detail.includes('forced') === false, stop?.record?.detail);
+  assert.ok(stop?.record?.detail.includes('forced') === false, text);
   assert.equal(load.failed(atMs).length, 0, `${shotsText(load.failed(atMs))}\n${text}`);
   assertSameGateways({ before, after, text });
   assert.notEqual(after.instance.pid, before.instance.pid);

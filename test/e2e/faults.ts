@@ -17,10 +17,16 @@ export interface Effect {
   readonly answer?: Promise<Ran>;
 }
 
+/** Whatever names it: a controller that is killed may take the line that was told first with it. */
 const opened =
   (word: string): Effect['noticed'] =>
   (kind, text) =>
-    kind === 'incident.opened' && text.includes(word);
+    NOTICED.has(kind) && text.includes(word);
+
+const NOTICED: ReadonlySet<string> = new Set([
+  ...['incident.opened', 'incident.updated', 'incident.closed'],
+  ...['run.begun', 'run.resumed', 'run.done'],
+]);
 
 /** `real` translates the scenario's replica names into those of the present. */
 export async function doFault(

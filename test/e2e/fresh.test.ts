@@ -124,6 +124,7 @@ test('npm start works for an ordinary user without a home; Ctrl-C ends all of it
     detached: true,
     env: environment({
       HOME: '/nonexistent',
+      XDG_RUNTIME_DIR: dirname(state),
       KINTSUGI_STATE: state,
       KINTSUGI_GATEWAY_PORT: String(await freePort()),
       KINTSUGI_CONTROL_PORT: String(await freePort()),

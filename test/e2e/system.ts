@@ -130,15 +130,18 @@ export function replicasOf(status: Status, service: string): readonly ReplicaSum
 export const pidsOf = (status: Status): ReadonlyMap<string, number | undefined> =>
   new Map(status.services.flatMap(({ replicas }) => replicas.map((r) => [r.id, r.pid] as const)));
 
-/** A zombie that its parent has not looked at yet is over as well. */
-export function isOver(pid: number): boolean {
+/** State of a process as the kernel says it, or undefined when it is gone. */
+function processState(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('Z');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[0];
   } catch {
-    return true;
+    return undefined;
   }
 }
+
+/** A zombie that its parent has not looked at yet is over as well. */
+export const isOver = (pid: number): boolean => (processState(pid) ?? 'Z') === 'Z';
 
 /** Why it is not calm yet, or undefined: all stands, nothing is open, every control holds. */
 export function unrest(status: Status): string | undefined {

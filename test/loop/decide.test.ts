@@ -209,8 +209,7 @@ describe('correlation', () => {
     assert.match(ask(out, out, back) ?? '', /siblings fail too/u);
     assert.equal(ask(out, out, {}), undefined);
     assert.equal(ask(out), undefined);
-    const unseen = { ready: { ...okAt(0), last: undefined }, live: { ...okAt(0), last: undefined } };
-    assert.match(ask(out, unseen) ?? '', /looked at/u);
+    assert.match(ask(out, { readyAtMs: NOW - 100 }) ?? '', /they are new/u);
   });
 
   it('CR2: errors count only once every need has answered since, and was there', () => {

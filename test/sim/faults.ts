@@ -236,7 +236,7 @@ function stepClock(sim: Simulation): string {
 }
 
 function gatewayAway(sim: Simulation): string {
-  const forMs = sim.chance.whole('gateway', 200, 5_000);
+  const forMs = sim.chance.whole('gateway', 200, 2_500);
   sim.checkers.noteFault('gateway', 'gateway', forMs);
   sim.plane.restart(forMs);
   return `gateway away for ${forMs} ms`;

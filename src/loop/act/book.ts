@@ -20,6 +20,8 @@ export interface Book {
   change(change: FleetChange): Promise<void>;
   /** Gives the newest table to every gateway. */
   publish(): Promise<PushAnswer>;
+  /** Gateways that have not said yet that they applied the newest table. */
+  lagging(): readonly string[];
   /** Of the table that was pushed last. */
   version(): number;
   /** Raises the next ordinal of a service to above `ordinal`, here at once. */
@@ -41,6 +43,7 @@ const EPOCH_ROOM = 1_000_000;
 export function keepBook(ports: BookPorts): Book {
   let fleet = ports.fleet;
   let version = ports.epoch * EPOCH_ROOM;
+  let missing: readonly string[] = [];
   // One change at a time, in order: memory and store must never disagree about which came last.
   let queue: Promise<void> = Promise.resolve();
 
@@ -62,9 +65,14 @@ export function keepBook(ports: BookPorts): Book {
       queue = done.catch(() => undefined);
       return done;
     },
-    publish() {
+    lagging: () => missing,
+    async publish() {
       version += 1;
-      return ports.world.gateways.push(ports.table(fleet, version), PUSH_TIMEOUT_MS);
+      const mine = version;
+      const answer = await ports.world.gateways.push(ports.table(fleet, mine), PUSH_TIMEOUT_MS);
+      // A later push has the last word.
+      if (mine === version) missing = answer.kind === 'applied' ? [] : answer.missing;
+      return answer;
     },
     reserve(service, ordinal) {
       const book = fleet.services.get(service);

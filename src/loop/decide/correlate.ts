@@ -5,6 +5,7 @@
 //        for its own.
 //   CR2. Errors are a replica's own only once everything that it needs has answered after they began.
 import { serviceReplicas } from '../../model/budget.ts';
+import { backAtMs } from '../../model/picture.ts';
 import type { Picture, ProbeTrack, ReplicaView, ServiceView } from '../../model/picture.ts';
 
 const MOMENT_MS = 1_000;
@@ -16,19 +17,20 @@ export function sharedTrouble(
   const siblings = serviceReplicas(picture, service.spec.name).filter((r) =>
     r.id !== replica.id && r.phase === 'ready' && r.exited === undefined);
   if (siblings.length === 0) return undefined;
-  const known = siblings.filter((r) => r.ready.last !== undefined || r.live.last !== undefined);
-  if (known.length === 0) return 'no sibling has been looked at yet';
   const { readiness, liveness } = service.spec;
-  const all = known.every((r) =>
+  const all = siblings.every((r) =>
     isTroubled(r.ready, readiness.intervalMs, nowMs)
-    || isTroubled(r.live, liveness.intervalMs, nowMs));
-  return all ? `the probes of all ${siblings.length} siblings fail too, or did just now` : undefined;
+    || isTroubled(r.live, liveness.intervalMs, nowMs)
+    // One that came up just now was not there, and is no witness yet.
+    || nowMs - (r.readyAtMs ?? nowMs) < 2 * readiness.intervalMs + MOMENT_MS);
+  return all
+    ? `the probes of all ${siblings.length} siblings fail too, or did, or they are new` : undefined;
 }
 
 function isTroubled(track: ProbeTrack, intervalMs: number, nowMs: number): boolean {
   if (track.failures > 0) return true;
-  const backAtMs = track.recoveredAtMs;
-  return backAtMs !== undefined && nowMs - backAtMs < 2 * intervalMs + MOMENT_MS;
+  const { recoveredAtMs } = track;
+  return recoveredAtMs !== undefined && nowMs - recoveredAtMs < 2 * intervalMs + MOMENT_MS;
 }
 
 /** Errors that its return left in the windows have gone by then. */
@@ -39,10 +41,11 @@ export function unconfirmedNeed(
   service: ServiceView, picture: Picture, sinceMs: number, nowMs: number,
 ): string | undefined {
   return service.spec.dependsOn.find((name) => {
-    const track = picture.dependencies.get(name)?.track;
-    if (track === undefined) return false;
-    const backAtMs = track.recoveredAtMs ?? Number.NEGATIVE_INFINITY;
+    const dependency = picture.dependencies.get(name);
+    if (dependency === undefined) return false;
+    const { track } = dependency;
+    const back = backAtMs(dependency, picture) ?? Number.NEGATIVE_INFINITY;
     return track.last?.kind !== 'ok' || track.lastAtMs < sinceMs
-      || (backAtMs >= sinceMs && nowMs - backAtMs < AFTERMATH_MS);
+      || (back >= sinceMs && nowMs - back < AFTERMATH_MS);
   });
 }

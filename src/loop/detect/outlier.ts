@@ -9,7 +9,7 @@
 //        suspect until it has answered well, unless a dependency that it needs came back since.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
-import { firstBadMs, noLatency, quantileMs, sumWindows } from '../../model/picture.ts';
+import { backAtMs, firstBadMs, noLatency, quantileMs, sumWindows } from '../../model/picture.ts';
 import type {
   Picture, ReplicaTrial, ReplicaView, ServiceView, TrafficWindow,
 } from '../../model/picture.ts';
@@ -114,9 +114,10 @@ function judgeTrial(
 
 function isExplained(trial: ReplicaTrial, service: ServiceView, picture: Picture): boolean {
   return service.spec.dependsOn.some((name) => {
-    const track = picture.dependencies.get(name)?.track;
-    if (track === undefined) return false;
-    return track.failures > 0 || (track.recoveredAtMs ?? 0) >= trial.ejectedAtMs;
+    const dependency = picture.dependencies.get(name);
+    if (dependency === undefined) return false;
+    return dependency.track.failures > 0
+      || (backAtMs(dependency, picture) ?? 0) >= trial.ejectedAtMs;
   });
 }
 

@@ -11,6 +11,7 @@ import type { DependencyName, Fingerprint, ServiceName } from '../../model/ids.t
 import type { Diagnosis, Hypothesis } from '../../model/incident.ts';
 import type { DependencyView, Picture, ServiceView } from '../../model/picture.ts';
 import { serviceReplicas } from '../../model/budget.ts';
+import { backAtMs } from '../../model/picture.ts';
 
 export interface Group {
   readonly fingerprint: Fingerprint;
@@ -102,14 +103,11 @@ function groupDependencies(left: Set<Finding>, picture: Picture, nowMs: number):
 function isUnsure(dependency: DependencyView, picture: Picture, nowMs: number): boolean {
   const { track, spec } = dependency;
   if (track.failures > 0 || track.okAtMs === undefined) return true;
-  if (track.recoveredAtMs !== undefined && nowMs - track.recoveredAtMs < AFTERMATH_MS) return true;
-  const { service } = spec;
-  if (service === undefined) return false;
-  const ready = serviceReplicas(picture, service)
-    .filter((r) => r.phase === 'ready' && r.exited === undefined);
-  if (ready.length === 0) return true;
-  const sinceMs = Math.min(...ready.map((r) => r.readyAtMs ?? 0));
-  return nowMs - sinceMs < AFTERMATH_MS;
+  const back = backAtMs(dependency, picture);
+  if (back !== undefined && nowMs - back < AFTERMATH_MS) return true;
+  if (spec.service === undefined) return false;
+  return !serviceReplicas(picture, spec.service)
+    .some((r) => r.phase === 'ready' && r.exited === undefined);
 }
 
 function isSymptom(finding: Finding, users: ReadonlySet<ServiceName>): boolean {

@@ -48,6 +48,7 @@ export interface Shop {
   readonly down: () => Promise<void>;
   /** Every key of the first start serves, and no entry of the ledger was lost or changed. */
   readonly assertWhole: () => Promise<void>;
+  readonly assertLedger: () => void;
   readonly pids: () => Promise<readonly number[]>;
   readonly copy: (part: string, to: string) => string;
   readonly restore: (copy: string, part: string) => void;
@@ -92,9 +93,12 @@ export async function openShop(): Promise<Shop> {
         });
       }
     }
-    const now = readFileSync(segment);
+    assertLedger();
+  }
+
+  function assertLedger(): void {
     assert.ok(memory.entries.length > 0);
-    const kept = now.subarray(0, memory.entries.length);
+    const kept = readFileSync(segment).subarray(0, memory.entries.length);
     assert.ok(memory.entries.equals(kept), 'entries of the ledger are gone or changed');
   }
 
@@ -126,6 +130,7 @@ export async function openShop(): Promise<Shop> {
       memory.entries = entriesOf(segment);
     },
     assertWhole,
+    assertLedger,
     async pids() {
       const ran = await cli('--json', 'status');
       assert.equal(ran.code, 0, ran.err + ran.out);
