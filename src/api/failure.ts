@@ -30,6 +30,7 @@ const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/_(?:UNKNOWN|NOT_FOUND)$|^KIN_LEDGER_RANGE$/u, 'missing'],
   [/_(?:REFUSED|INELIGIBLE|FORBIDDEN|FROZEN|DENIED|BUSY|PAUSED)$/u, 'refused'],
   [/^KIN_LEDGER_(?:DEADLINE|OVERLOADED|FULL|POISONED|CLOSED|LOCKED|IO)$/u, 'unavailable'],
+  [/^KIN_STORE_(?:CORRUPT|NEWER|NOT_WRITABLE|SERVER_TOO_OLD)$/u, 'configuration'],
   [/^KIN_(?:STORE|STARTING|STOPPING|STANDBY)/u, 'unavailable'],
 ];
 

@@ -2,17 +2,20 @@
 //
 //   CM1. Errors need a minimum count before they condemn: one bad answer proves nothing.
 //   CM2. What the baseline suffers as well is not held against the candidate.
-//   CM3. Too little traffic is `unsure`, and said so; it neither condemns nor proves.
+//   CM3. Too little traffic is `unsure`, and said so; it neither condemns nor proves. With two
+//        errors in it, it is not clean either: gateways keep requests away from a replica that
+//        fails, so that a bad one may never get enough of them to be condemned.
 import type { TrafficWindow } from './picture.ts';
 import { quantileMs } from './picture.ts';
 
 export type Comparison =
   | { readonly kind: 'worse'; readonly why: string }
   | { readonly kind: 'as-good'; readonly why: string }
-  | { readonly kind: 'unsure'; readonly why: string };
+  | { readonly kind: 'unsure'; readonly clean: boolean; readonly why: string };
 
 const RULE = {
   errorsMin: 3,
+  uncleanMin: 2,
   rateMin: 0.05,
   baselineFactor: 3,
   slowFactor: 5,
@@ -31,7 +34,8 @@ export function compare(
     baseline === undefined
       ? 0
       : (baseline.errors + baseline.broken + baseline.timeouts) / Math.max(1, baseline.requests);
-  if (errors >= RULE.errorsMin && rate >= Math.max(RULE.rateMin, usual * RULE.baselineFactor)) {
+  const often = rate >= Math.max(RULE.rateMin, usual * RULE.baselineFactor);
+  if (errors >= RULE.errorsMin && often) {
     return {
       kind: 'worse',
       why:
@@ -42,10 +46,10 @@ export function compare(
   const slower = judgeSlower(candidate, baseline);
   if (slower !== undefined) return { kind: 'worse', why: slower };
   if (candidate.requests < minRequests) {
-    return {
-      kind: 'unsure',
-      why: `${candidate.requests} requests seen, ${minRequests} asked for; probes are clean`,
-    };
+    const clean = errors < RULE.uncleanMin || !often;
+    const seen = `${candidate.requests} requests seen, ${minRequests} asked for`;
+    const why = clean ? `${seen}; probes are clean` : `${seen}; ${errors} of them were errors`;
+    return { kind: 'unsure', clean, why };
   }
   return { kind: 'as-good', why: `${errors} errors in ${candidate.requests} requests` };
 }

@@ -369,7 +369,7 @@ describe('the loop and its runs', () => {
     await sim.run(30_000);
     assert.equal(sim.ledger.open.size, 0);
     assert.equal(sim.disk.openRuns.size, 0);
-    const runs = [...sim.disk.runs.values()].filter((r) => r.plan.summary.includes('billing-1'));
+    const runs = [...sim.disk.runs.values()].filter((r) => r.plan.playbook === 'replace');
     assert.deepEqual(runs.map((r) => r.state), ['done']);
   });
 

@@ -103,6 +103,7 @@ export async function awaitReady(
       const missing = await missingOf(answer.status);
       const isPast = graceUntilMs !== undefined && context.nowMs() > graceUntilMs;
       if (overall.kind !== 'starting' && (missing.length === 0 || isPast)) {
+        await assertNoneDead(answer.client, answer.status);
         return { kind: 'ready', ...answer };
       }
       if (overall.kind !== 'starting') graceUntilMs ??= context.nowMs() + GRACE_MS;
@@ -115,6 +116,20 @@ export async function awaitReady(
     await context.sleep(POLL_MS, signal);
   }
   return { kind: 'interrupted' };
+}
+
+/** A service of which nothing runs is not "up": its own last words say why. */
+async function assertNoneDead(client: ControlClient, status: Status): Promise<void> {
+  const dead = status.services.find((service) => service.ready === 0 && service.wanted > 0);
+  if (dead === undefined) return;
+  const parts = await client.logs(dead.name, TAIL_BYTES).catch(() => []);
+  const end = parts.flatMap(({ text }) => text.trimEnd().split('\n')).slice(-TAIL_LINES);
+  const shown = end.join('').trim() === '' ? '' : `\nthe end of its log:\n${end.join('\n')}`;
+  throw new KinError(
+    'KIN_START_FAILED',
+    `no replica of ${dead.name} comes up${shown}`,
+    `Correct what it says, then run \`kintsugi up\` again; see \`kintsugi logs ${dead.name}\`.`,
+  );
 }
 
 /** What a user would miss right now, whatever the control plane thinks of it. */

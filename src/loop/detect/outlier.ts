@@ -101,9 +101,10 @@ function judgeTrial(
   const since = sumWindows(replica.windows, nowMs, spanMs);
   const bad = since.errors + since.broken + since.timeouts;
   const rate = bad / Math.max(1, since.requests);
-  const slow = quantileMs(since.latency, 0.5) >= service.spec.slo.latencyMs;
-  const isGood = since.requests >= RULE.samplesMin && rate <= RULE.siblingRateMax
-    && !(trial.reason === 'slow' && slow);
+  // A slow one is known by any answers since; an erring one may get too few of them to tell.
+  const slow = since.requests > 0 && quantileMs(since.latency, 0.5) >= service.spec.slo.latencyMs;
+  const isGood = trial.reason === 'slow'
+    ? !slow : since.requests >= RULE.samplesMin && rate <= RULE.siblingRateMax;
   if (isGood) return undefined;
   const kind = trial.reason === 'slow' ? 'replica-slow' : 'replica-erroring';
   return finding(kind, subjectOf(replica), trial.ejectedAtMs, 0.8, [

@@ -93,7 +93,10 @@ function spread(key: string): number {
   for (let i = 0; i < key.length; i += 1) {
     hash = Math.imul(hash ^ key.charCodeAt(i), 16_777_619) >>> 0;
   }
-  return hash / 4_294_967_296;
+  // Names that differ in their last letter alone must end far apart.
+  hash = Math.imul(hash ^ (hash >>> 16), 2_246_822_507);
+  hash = Math.imul(hash ^ (hash >>> 13), 3_266_489_909);
+  return ((hash ^ (hash >>> 16)) >>> 0) / 4_294_967_296;
 }
 
 function listenToGateways(ports: WatchPorts): () => void {

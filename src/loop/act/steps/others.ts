@@ -9,7 +9,7 @@
 import { compare } from '../../../model/compare.ts';
 import type { Comparison } from '../../../model/compare.ts';
 import type { DependencyName, ReleaseId, ServiceName } from '../../../model/ids.ts';
-import { noLatency, sumWindows } from '../../../model/picture.ts';
+import { noLatency, quantileMs, sumWindows } from '../../../model/picture.ts';
 import type { TrafficWindow } from '../../../model/picture.ts';
 import { serviceReplicas } from '../../../model/budget.ts';
 import type { Step } from '../../../model/plan.ts';
@@ -26,6 +26,7 @@ const WATCH_EVERY_MS = 200;
 const SPAN_MAX_MS = 60_000;
 /** With fewer requests beside the new release, the old one is judged by its last minute. */
 const BASELINE_MIN = 20;
+const FAR_TOO_SLOW = 5;
 
 export async function watch(step: Of<'watch'>, context: StepContext): Promise<StepAnswer> {
   const { clock } = context.ports.world;
@@ -51,6 +52,9 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
     worseSinceMs = verdict.kind === 'worse' ? worseSinceMs ?? nowMs : undefined;
     const enough = verdict.kind === 'as-good' && spentMs >= step.forMs;
     const over = verdict.kind !== 'worse' && spentMs >= step.forMs * THIN_TRAFFIC_FACTOR;
+    if (over && verdict.kind === 'unsure' && !verdict.clean) {
+      return failed(`${step.release} is suspect: ${verdict.why}`);
+    }
     if (enough || over) {
       return done(`${verdict.kind}: ${verdict.why}`);
     }
@@ -71,6 +75,13 @@ function judgeRelease(
   const beside = traffic(service, baseline, spentMs, context);
   const before = beside.requests >= BASELINE_MIN
     ? beside : traffic(service, baseline, SPAN_MAX_MS, context);
+  // After a restart nothing is remembered of the old release: then its promise is the measure.
+  const promisedMs = context.ports.manifest().services.get(service)?.slo.latencyMs ?? 0;
+  const median = quantileMs(candidate.latency, 0.5);
+  if (before.requests < BASELINE_MIN && candidate.requests >= BASELINE_MIN
+    && promisedMs > 0 && median >= FAR_TOO_SLOW * promisedMs) {
+    return { kind: 'worse', why: `median ${median} ms, ${promisedMs} ms are promised` };
+  }
   return compare(candidate, before, minRequests);
 }
 
