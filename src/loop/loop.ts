@@ -39,7 +39,9 @@ export interface Loop {
   /** One look. */
   look(): void;
   /** A change that a person asked for; `ended` resolves with the run. */
-  change(request: ChangeRequest, actor: string): ChangeAnswer & { ended?: Promise<Run | undefined> };
+  change(
+    request: ChangeRequest, actor: string,
+  ): ChangeAnswer & { ended?: Promise<Run | undefined> };
   /** Is the data fresh enough to judge on? */
   warm(): boolean;
   stop(): void;
@@ -243,7 +245,7 @@ function assemble(ports: LoopPorts): LoopState {
   return state;
 }
 
-/** What is resumed is acted on, what was interrupted is looked at anew; another boot's times count. */
+/** What is resumed is acted on, what was interrupted is looked at anew. */
 function afterRestart(incident: Incident, ports: LoopPorts): Incident {
   const nowMs = ports.world.clock.monotonicMs();
   const resumed = ports.runs.find((run) => run.incident === incident.id);

@@ -32,7 +32,9 @@ export async function launch(state: LoopState, plan: Plan): Promise<Outcome | un
     const begun = await state.executor.begin(plan);
     if (begun.kind === 'busy') {
       const incident = incidentOf(state, plan);
-      if (incident !== undefined) attempted(state, incident, plan, 'inconclusive', { kind: 'open' });
+      if (incident !== undefined) {
+        attempted(state, incident, plan, 'inconclusive', { kind: 'open' });
+      }
       state.heldUntilMs = state.ports.world.clock.monotonicMs() + AGAIN_MS;
       return undefined;
     }

@@ -193,7 +193,9 @@ export function sumWindows(
     sum.broken += window.broken;
     sum.timeouts += window.timeouts;
     sum.failed += window.failed;
-    for (let b = 0; b < LATENCY_BUCKETS; b += 1) latency[b] = (latency[b] ?? 0) + (window.latency[b] ?? 0);
+    for (let b = 0; b < LATENCY_BUCKETS; b += 1) {
+      latency[b] = (latency[b] ?? 0) + (window.latency[b] ?? 0);
+    }
   }
   return { ...sum, latency };
 }
@@ -223,7 +225,7 @@ export function quantileMs(latency: readonly number[], quantile: number): number
   return 2 ** latency.length;
 }
 
-/** When it last came back: by its own probe, or by a new process, which may be quicker than both. */
+/** When it last came back: by its probe, or by a new process, which no probe may have missed. */
 export function backAtMs(dependency: DependencyView, picture: Picture): number | undefined {
   let atMs = dependency.track.recoveredAtMs;
   const { service } = dependency.spec;

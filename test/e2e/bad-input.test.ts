@@ -163,6 +163,19 @@ test('a folder that this user may not write is refused', { skip: linux }, async 
   await shop.assertWhole();
 });
 
+test('a service that refuses to run is named, with its own last words', { skip: linux }, async () => {
+  // As the clinic's database does without its binary, and as any service may for its own reasons.
+  const refuses = 'command: [node, -e, "console.error(\'no binary here\'); process.exit(78)"]';
+  const good = readFileSync(shop.manifest, 'utf8');
+  const manifest = shop.write(
+    good.replace('source: stock\n    command: [node, server.mjs]', `source: stock\n    ${refuses}`),
+    'refusing.yaml',
+  );
+  const ran = await upWith(manifest);
+  assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says: ['no replica of stock', 'no binary here'] });
+  assert.deepEqual(ownProcesses(shop.state), []);
+});
+
 test('a stopped state does not go on under another name', { skip: linux }, async () => {
   await shop.down();
   shop.copy('ledger', 'ledger.old');

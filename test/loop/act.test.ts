@@ -33,13 +33,23 @@ const plain = (step: Step): PlannedStep => ({ step, undo: [] });
 const setScale = (replicas: number): Step => ({ kind: 'set-scale', service: BILLING, replicas });
 
 function plan(
-  id: string, steps: readonly [PlannedStep, ...PlannedStep[]], change: Partial<Plan> = {},
+  id: string,
+  steps: readonly [PlannedStep, ...PlannedStep[]],
+  change: Partial<Plan> = {},
 ): Plan {
   return {
-    id: planId(id), playbook: 'test', target: target('test', id),
-    origin: { kind: 'operator', actor: 'test' }, summary: id, steps, service: undefined,
-    disrupts: 0, approval: { kind: 'none' },
-    verification: { symptoms: [], stableMs: 0, deadlineMs: 0 }, deadlineMs: 60_000, ...change,
+    id: planId(id),
+    playbook: 'test',
+    target: target('test', id),
+    origin: { kind: 'operator', actor: 'test' },
+    summary: id,
+    steps,
+    service: undefined,
+    disrupts: 0,
+    approval: { kind: 'none' },
+    verification: { symptoms: [], stableMs: 0, deadlineMs: 0 },
+    deadlineMs: 60_000,
+    ...change,
   };
 }
 
@@ -55,11 +65,12 @@ async function drive(sim: Simulation, executor: Executor, of: Plan): Promise<Out
 }
 
 const failingStep = plain({
-  kind: 'route', weights: [{ replica: asReplicaId('billing-77'), weight: 100 }],
+  kind: 'route',
+  weights: [{ replica: asReplicaId('billing-77'), weight: 100 }],
 });
 
 describe('executor', () => {
-  it('EX1: nothing happens before the intent is durable, and a run without one holds nothing', async () => {
+  it('EX1: nothing happens before the intent is durable; without it no run is left', async () => {
     const { sim, executor } = await standing();
     sim.surroundings.ledgerBackAtMs = sim.clock.monotonicMs() + 1_000;
     const of = plan('p1', [plain(setScale(3))]);
@@ -75,9 +86,11 @@ describe('executor', () => {
   it('EX1: a target that is held begins no second run, and its intent is closed', async () => {
     const { sim, executor } = await standing();
     const one = await executor.begin(plan('p1', [plain(setScale(2))]));
-    const two = await executor.begin(plan('p2', [plain(setScale(2))], {
-      target: target('test', 'p1'),
-    }));
+    const two = await executor.begin(
+      plan('p2', [plain(setScale(2))], {
+        target: target('test', 'p1'),
+      }),
+    );
     assert.equal(one.kind, 'begun');
     assert.equal(two.kind, 'busy');
     assert.equal(sim.ledger.open.size, 1);
@@ -92,24 +105,34 @@ describe('executor', () => {
     await sim.run(1_000);
     await ended;
     const run = sim.disk.runs.get(begun.run.id);
-    assert.deepEqual(run?.steps.map((s) => s.key), ['do:1']);
+    assert.deepEqual(
+      run?.steps.map((s) => s.key),
+      ['do:1'],
+    );
   });
 
-  it('EX3: before the commit a failure undoes what happened; after it the rest still goes on', async () => {
+  it('EX3: before the commit a failure undoes; after it the rest still goes on', async () => {
     const { sim, executor } = await standing();
-    const undone = await drive(sim, executor, plan('p1', [
-      { step: setScale(3), undo: [setScale(2)] }, failingStep,
-    ]));
+    const undone = await drive(
+      sim,
+      executor,
+      plan('p1', [{ step: setScale(3), undo: [setScale(2)] }, failingStep]),
+    );
     assert.ok(undone.kind === 'undone' && /route: billing-77 is gone/u.test(undone.reason));
     assert.equal(sim.disk.services.get(BILLING)?.replicas, 2);
     const { release } = sim.disk.services.get(BILLING) ?? {};
     assert.ok(release !== undefined);
     const commit = { kind: 'set-release', service: BILLING, release, previous: undefined } as const;
-    const done = await drive(sim, executor, plan('p2', [
-      plain(commit), failingStep, plain(setScale(3)),
-    ]));
+    const done = await drive(
+      sim,
+      executor,
+      plan('p2', [plain(commit), failingStep, plain(setScale(3))]),
+    );
     assert.equal(done.kind, 'done');
-    assert.deepEqual(done.run.steps.map((s) => s.state), ['done', 'failed', 'done']);
+    assert.deepEqual(
+      done.run.steps.map((s) => s.state),
+      ['done', 'failed', 'done'],
+    );
   });
 
   it('EX4: a stale epoch ends the run without another act and without an undo', async () => {
@@ -137,10 +160,18 @@ describe('executor', () => {
 
   it('a run that is past its deadline is undone', async () => {
     const { sim, executor } = await standing();
-    const outcome = await drive(sim, executor, plan('p1', [
-      { step: setScale(3), undo: [setScale(2)] },
-      plain({ kind: 'await-ready', replica: asReplicaId('billing-1'), deadlineMs: 100 }),
-    ], { deadlineMs: -1 }));
+    const outcome = await drive(
+      sim,
+      executor,
+      plan(
+        'p1',
+        [
+          { step: setScale(3), undo: [setScale(2)] },
+          plain({ kind: 'await-ready', replica: asReplicaId('billing-1'), deadlineMs: 100 }),
+        ],
+        { deadlineMs: -1 },
+      ),
+    );
     assert.ok(outcome.kind === 'undone' && /deadline/u.test(outcome.reason));
   });
 });
@@ -148,10 +179,15 @@ describe('executor', () => {
 describe('steps', () => {
   it('SR1: an act that would leave too few is refused at its very moment', async () => {
     const { sim, executor } = await standing();
-    const both = plan('p1', [plain({ kind: 'route', weights: [
-      { replica: asReplicaId('billing-1'), weight: 0 },
-      { replica: asReplicaId('billing-2'), weight: 0 },
-    ] })]);
+    const both = plan('p1', [
+      plain({
+        kind: 'route',
+        weights: [
+          { replica: asReplicaId('billing-1'), weight: 0 },
+          { replica: asReplicaId('billing-2'), weight: 0 },
+        ],
+      }),
+    ]);
     const outcome = await drive(sim, executor, both);
     assert.ok(outcome.kind === 'undone' && /budget: 0 would be available/u.test(outcome.reason));
     const stop = (id: string): PlannedStep =>
@@ -174,10 +210,18 @@ describe('steps', () => {
   it('SO1: a watch condemns what is worse only once its needs have answered since', async () => {
     const { sim, loop } = await standing({ tuning: { probeMs: 500, bakeMs: 4_000 } });
     await breakIt(sim, deploy('billing', 'errors-under-traffic'));
-    assert.ok(await sim.until(() => [...sim.disk.runs.values()]
-      .some((r) => r.plan.playbook === 'rollout' && r.state === 'undone'), 60_000));
-    const bad = [...sim.disk.releases.values()].find((r) => r.service === BILLING
-      && r.verdict.kind === 'bad');
+    assert.ok(
+      await sim.until(
+        () =>
+          [...sim.disk.runs.values()].some(
+            (r) => r.plan.playbook === 'rollout' && r.state === 'undone',
+          ),
+        60_000,
+      ),
+    );
+    const bad = [...sim.disk.releases.values()].find(
+      (r) => r.service === BILLING && r.verdict.kind === 'bad',
+    );
     assert.ok(bad !== undefined);
     // The same with the database away: undone perhaps, but nobody is called bad for it.
     await breakIt(sim, deploy('scheduling', 'good'));
@@ -185,27 +229,38 @@ describe('steps', () => {
     await breakIt(sim, { kind: 'stop-dependency', dependency: 'postgres' });
     await sim.run(120_000);
     const others = [...sim.disk.releases.values()].filter((r) => r.service === 'scheduling');
-    assert.deepEqual(others.filter((r) => r.verdict.kind === 'bad'), []);
+    assert.deepEqual(
+      others.filter((r) => r.verdict.kind === 'bad'),
+      [],
+    );
     assert.ok(loop.warm());
   });
 
-  it('SO2: a control is enforced where the plan says, and what must be impossible is tried', async () => {
+  it('SO2: a control is enforced where the plan says, and then proved', async () => {
     const { sim, executor } = await standing();
     sim.tables.set('notes', false);
     sim.tables.set('invoices', false);
     const check = sim.manifest.compliance.checks[0]?.id;
     assert.ok(check !== undefined);
-    const outcome = await drive(sim, executor, plan('p1', [
-      plain({ kind: 'enforce-control', check, subjects: ['notes'] }),
-      plain({ kind: 'prove-control', check, deadlineMs: 100 }),
-    ]));
-    assert.deepEqual(outcome.run.steps.map((s) => s.state), ['done', 'failed']);
+    const outcome = await drive(
+      sim,
+      executor,
+      plan('p1', [
+        plain({ kind: 'enforce-control', check, subjects: ['notes'] }),
+        plain({ kind: 'prove-control', check, deadlineMs: 100 }),
+      ]),
+    );
+    assert.deepEqual(
+      outcome.run.steps.map((s) => s.state),
+      ['done', 'failed'],
+    );
     assert.equal(sim.tables.get('notes'), true);
   });
 
   it('every kind of step has its words', () => {
     const texts = [
-      stepText(setScale(2)), stepText({ kind: 'drain', replica: asReplicaId('a-1'), deadlineMs: 1 }),
+      stepText(setScale(2)),
+      stepText({ kind: 'drain', replica: asReplicaId('a-1'), deadlineMs: 1 }),
     ];
     assert.deepEqual(texts, ['scale billing to 2', 'drain a-1']);
     assert.equal(typeof perform, 'function');
@@ -235,13 +290,23 @@ describe('book', () => {
     assert.deepEqual(sim.checkers.violations, []);
   });
 
-  it('BK3: an ordinal is given once, even when its plan never runs; R1: phases keep their table', () => {
+  it('BK3: an ordinal is given once; R1: phases keep their table', () => {
     const fleet = {
       ...EMPTY_FLEET,
-      services: new Map([[RECORDS, {
-        name: RECORDS, replicas: 1, release: 'r' as never, previous: undefined,
-        releasedAtMs: undefined, nextOrdinal: 4, paused: false,
-      }]]),
+      services: new Map([
+        [
+          RECORDS,
+          {
+            name: RECORDS,
+            replicas: 1,
+            release: 'r' as never,
+            previous: undefined,
+            releasedAtMs: undefined,
+            nextOrdinal: 4,
+            paused: false,
+          },
+        ],
+      ]),
     };
     const world = { store: memoryStore(memoryDisk()), gateways: {} as never };
     const kept = keepBook({ world, epoch: 1, fleet, table: () => ({}) as never });
@@ -249,14 +314,25 @@ describe('book', () => {
     kept.reserve(RECORDS, 5);
     assert.equal(kept.fleet().services.get(RECORDS)?.nextOrdinal, 8);
     const row = {
-      id: asReplicaId('records-1'), service: RECORDS, release: 'r', role: 'active',
-      phase: 'starting', weight: 0, region: 'eu', endpoint: undefined, createdAtMs: 0,
+      id: asReplicaId('records-1'),
+      service: RECORDS,
+      release: 'r',
+      role: 'active',
+      phase: 'starting',
+      weight: 0,
+      region: 'eu',
+      endpoint: undefined,
+      createdAtMs: 0,
     } as const;
     const one = applyChange(fleet, { replicas: [row as never] });
-    assert.throws(() => applyChange(one, { replicas: [{ ...row, phase: 'draining' } as never] }),
-      /from starting to draining/u);
-    assert.equal(applyChange(one, { replicas: [{ ...row, phase: 'gone' } as never] })
-      .replicas.size, 0);
+    assert.throws(
+      () => applyChange(one, { replicas: [{ ...row, phase: 'draining' } as never] }),
+      /from starting to draining/u,
+    );
+    assert.equal(
+      applyChange(one, { replicas: [{ ...row, phase: 'gone' } as never] }).replicas.size,
+      0,
+    );
   });
 });
 
@@ -266,15 +342,26 @@ describe('approvals', () => {
     const disk = memoryDisk();
     disk.lease = { owner: 'me', epoch: 1, untilMs: 2 ** 50 };
     const world = { clock: sim.clock, store: memoryStore(disk), log: console as never };
-    const make = () => createApprovals({
-      world, epoch: 1, nudge: () => undefined, told: () => undefined,
-    });
+    const make = () =>
+      createApprovals({
+        world,
+        epoch: 1,
+        nudge: () => undefined,
+        told: () => undefined,
+      });
     const run: Run = {
-      id: runId('run_1'), plan: plan('p', [plain(setScale(2))], {
+      id: runId('run_1'),
+      plan: plan('p', [plain(setScale(2))], {
         approval: { kind: 'needed', why: 'test', deadlineMs: 10_000 },
       }),
-      planDigest: 'd', state: 'waiting', incident: undefined, intentIndex: 1,
-      startedAtWallMs: 0, endedAtWallMs: undefined, steps: [], failure: undefined,
+      planDigest: 'd',
+      state: 'waiting',
+      incident: undefined,
+      intentIndex: 1,
+      startedAtWallMs: 0,
+      endedAtWallMs: undefined,
+      steps: [],
+      failure: undefined,
     };
     return { sim, make, run };
   }
@@ -289,8 +376,9 @@ describe('approvals', () => {
     await approvals.decide(id, 'approved', 'ann');
     assert.equal(await answer, 'approved');
     await assert.rejects(approvals.decide(id, 'denied', 'bob'), { code: 'KIN_APPROVAL_CLOSED' });
-    await assert.rejects(approvals.decide(approvalId('apr_9'), 'denied', 'bob'),
-      { code: 'KIN_APPROVAL_UNKNOWN' });
+    await assert.rejects(approvals.decide(approvalId('apr_9'), 'denied', 'bob'), {
+      code: 'KIN_APPROVAL_UNKNOWN',
+    });
     const other = { ...run, id: runId('run_2') };
     const late = approvals.ask(other, new AbortController().signal);
     await sim.run(11_000);
@@ -351,7 +439,7 @@ describe('the loop and its runs', () => {
     await sim.run(20_000);
   });
 
-  it('LR2, LR4: an open run is finished under its own intent, also when the ledger is late', async () => {
+  it('LR2, LR4: an open run is finished under its intent, also with a late ledger', async () => {
     let armed = true;
     const { sim } = await standing({
       crashAt: (name) => {
@@ -370,7 +458,10 @@ describe('the loop and its runs', () => {
     assert.equal(sim.ledger.open.size, 0);
     assert.equal(sim.disk.openRuns.size, 0);
     const runs = [...sim.disk.runs.values()].filter((r) => r.plan.playbook === 'replace');
-    assert.deepEqual(runs.map((r) => r.state), ['done']);
+    assert.deepEqual(
+      runs.map((r) => r.state),
+      ['done'],
+    );
   });
 
   it('LR3: what failed counts as an attempt; what could not even begin does not', async () => {
@@ -404,8 +495,12 @@ describe('receipts and plans', () => {
     const text = (p: Plan): string => JSON.stringify(planEssence(p));
     assert.equal(text(one), text({ ...one, summary: 'other words' }));
     const changes: readonly Partial<Plan>[] = [
-      { steps: [plain(setScale(3))] }, { playbook: 'x' }, { deadlineMs: 1 }, { disrupts: 1 },
-      { target: target('x', 'y') }, { approval: { kind: 'needed', why: '', deadlineMs: 1 } },
+      { steps: [plain(setScale(3))] },
+      { playbook: 'x' },
+      { deadlineMs: 1 },
+      { disrupts: 1 },
+      { target: target('x', 'y') },
+      { approval: { kind: 'needed', why: '', deadlineMs: 1 } },
     ];
     for (const change of changes) assert.notEqual(text({ ...one, ...change }), text(one));
   });

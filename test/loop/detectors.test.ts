@@ -22,7 +22,18 @@ import { quarantineId } from '../../src/model/quarantine.ts';
 import type { CheckResult, Suspect } from '../../src/model/signal.ts';
 import { MEMORY_BYTES, POSTGRES, RLS, TENANTS } from '../sim/setting.ts';
 import {
-  MANIFEST, NOW, R1, R2, RECORDS, canvasWith, failing, kinds, okAt, records, replica, traffic,
+  MANIFEST,
+  NOW,
+  R1,
+  R2,
+  RECORDS,
+  canvasWith,
+  failing,
+  kinds,
+  okAt,
+  records,
+  replica,
+  traffic,
 } from './kit.ts';
 
 const good = { windows: [traffic(NOW - 300, 20)] };
@@ -30,10 +41,13 @@ const bad = { windows: [traffic(NOW - 300, 20, { errors: 12, failed: 4 })] };
 const [TENANT = '' as TenantId, OTHER = '' as TenantId] = TENANTS;
 
 describe('detect', () => {
-  const sick = canvasWith(records(
-    { exited: { atMs: NOW, exit: { kind: 'code', code: 1 } } },
-    { live: failing('timeout', 2), ejected: { atMs: NOW, reason: 'hung', detail: 'x' } }, {},
-  ));
+  const sick = canvasWith(
+    records(
+      { exited: { atMs: NOW, exit: { kind: 'code', code: 1 } } },
+      { live: failing('timeout', 2), ejected: { atMs: NOW, reason: 'hung', detail: 'x' } },
+      {},
+    ),
+  );
 
   it('D1: the same picture and time give the same findings, and change nothing', () => {
     const before = structuredClone(sick);
@@ -51,8 +65,9 @@ describe('detect', () => {
 
   it('a healthy system has no finding', () => {
     const spare = replica('records-4', { role: 'spare', weight: 0 });
-    const others = ['billing-1', 'billing-2', 'scheduling-1', 'scheduling-2']
-      .map((id) => replica(id, good));
+    const others = ['billing-1', 'billing-2', 'scheduling-1', 'scheduling-2'].map((id) =>
+      replica(id, good),
+    );
     assert.deepEqual(detect(canvasWith([...records(good, good, good), spare, ...others]), NOW), []);
   });
 });
@@ -140,19 +155,34 @@ describe('dependency', () => {
 });
 
 describe('poison', () => {
-  const suspect = (tenant: TenantId, route: string, requestId: string): Suspect =>
-    ({ tenant, service: RECORDS, method: 'POST', route, requestId });
-  const death = (id: string, agoMs: number, ...suspects: Suspect[]): DeathRecord =>
-    ({ atMs: NOW - agoMs, replica: asReplicaId(id), suspects });
+  const suspect = (tenant: TenantId, route: string, requestId: string): Suspect => ({
+    tenant,
+    service: RECORDS,
+    method: 'POST',
+    route,
+    requestId,
+  });
+  const death = (id: string, agoMs: number, ...suspects: Suspect[]): DeathRecord => ({
+    atMs: NOW - agoMs,
+    replica: asReplicaId(id),
+    suspects,
+  });
   const guilty = suspect(TENANT, '/import', 'q1');
   const again = suspect(TENANT, '/import', 'q2');
 
   function run(
-    deaths: readonly DeathRecord[], held = false, exits: readonly ExitRecord[] = [], share = 0.01,
+    deaths: readonly DeathRecord[],
+    held = false,
+    exits: readonly ExitRecord[] = [],
+    share = 0.01,
   ) {
-    const canvas = canvasWith([], { records: {
-      deaths, exits, held: held ? [{ atMs: NOW, suspect: guilty, deaths: 2 }] : [],
-    } });
+    const canvas = canvasWith([], {
+      records: {
+        deaths,
+        exits,
+        held: held ? [{ atMs: NOW, suspect: guilty, deaths: 2 }] : [],
+      },
+    });
     for (const tenant of canvas.tenants.values()) {
       const requests = tenant.id === TENANT ? share * 10_000 : (1 - share) * 5_000;
       canvas.tenants.set(tenant.id, { ...tenant, windows: [traffic(NOW - 100, requests)] });
@@ -165,7 +195,11 @@ describe('poison', () => {
     assert.deepEqual(run([death('records-1', 100, guilty), death('records-1', 50, again)]), []);
     assert.deepEqual(run([death('records-1', 61_000, guilty), death('records-2', 50, again)]), []);
     const kill: ExitRecord = {
-      atMs: NOW, replica: asReplicaId('records-1'), release: R1, wasReady: true, wanted: false,
+      atMs: NOW,
+      replica: asReplicaId('records-1'),
+      release: R1,
+      wasReady: true,
+      wanted: false,
       exit: { kind: 'signal', signal: 'SIGKILL' },
     };
     const deaths = [death('records-1', 100, guilty), death('records-2', 50, again)];
@@ -185,7 +219,8 @@ describe('poison', () => {
   it('PO2: with two combinations in common nobody is accused', () => {
     const company = suspect(TENANT, '/list', 'q9');
     const deaths = [
-      death('records-1', 100, guilty, company), death('records-2', 50, again, company),
+      death('records-1', 100, guilty, company),
+      death('records-2', 50, again, company),
     ];
     assert.deepEqual(run(deaths), []);
     // Company that is much of the traffic is there by chance, and shields nobody.
@@ -212,8 +247,13 @@ describe('poison', () => {
 
 describe('crash loop', () => {
   const exit = (i: number, change: Partial<ExitRecord> = {}): ExitRecord => ({
-    atMs: NOW - 1_000 * i, replica: asReplicaId(`records-${i}`), release: R1,
-    exit: { kind: 'code', code: 1 }, wasReady: false, wanted: false, ...change,
+    atMs: NOW - 1_000 * i,
+    replica: asReplicaId(`records-${i}`),
+    release: R1,
+    exit: { kind: 'code', code: 1 },
+    wasReady: false,
+    wanted: false,
+    ...change,
   });
   const run = (exits: readonly ExitRecord[], deaths: readonly DeathRecord[] = []) =>
     detectCrashLoop(canvasWith([], { records: { exits, deaths } }), NOW);
@@ -232,9 +272,15 @@ describe('crash loop', () => {
   });
 
   it('CL3: exits that a poison request explains do not count', () => {
-    const suspects = [{
-      tenant: TENANT, service: RECORDS, method: 'GET', route: '/x', requestId: 'q',
-    }];
+    const suspects = [
+      {
+        tenant: TENANT,
+        service: RECORDS,
+        method: 'GET',
+        route: '/x',
+        requestId: 'q',
+      },
+    ];
     const deaths = [{ atMs: NOW, replica: asReplicaId('records-1'), suspects }];
     assert.deepEqual(run([exit(1), exit(2), exit(3)], deaths), []);
   });
@@ -242,8 +288,9 @@ describe('crash loop', () => {
 
 describe('failing service', () => {
   it('FA1: a minimum of errors, on at least half of the replicas that got requests', () => {
-    assert.deepEqual(kinds(detectFailing(canvasWith(records(bad, bad, good)), NOW)),
-      ['service-failing']);
+    assert.deepEqual(kinds(detectFailing(canvasWith(records(bad, bad, good)), NOW)), [
+      'service-failing',
+    ]);
     assert.deepEqual(detectFailing(canvasWith(records(bad, good, good)), NOW), []);
     const few = { windows: [traffic(NOW - 100, 4, { errors: 3 })] };
     assert.deepEqual(detectFailing(canvasWith(records(few, few)), NOW), []);
@@ -264,7 +311,8 @@ describe('failing service', () => {
 
 describe('outliers', () => {
   const slow = { windows: [traffic(NOW - 300, 20, {}, 11)] };
-  const run = (...views: Partial<ReplicaView>[]) => detectOutliers(canvasWith(records(...views)), NOW);
+  const run = (...views: Partial<ReplicaView>[]) =>
+    detectOutliers(canvasWith(records(...views)), NOW);
 
   it('OU1: too few samples on either side are no finding', () => {
     assert.deepEqual(kinds(run(bad, good, good)), ['replica-erroring']);
@@ -296,7 +344,10 @@ describe('outliers', () => {
 
   it('OU5: let in again is a suspect until it has answered well, unless a need came back', () => {
     const onTrial = {
-      ejectedAtMs: NOW - 4_000, returnedAtMs: NOW - 2_000, reason: 'errors', detail: 'x',
+      ejectedAtMs: NOW - 4_000,
+      returnedAtMs: NOW - 2_000,
+      reason: 'errors',
+      detail: 'x',
     } as const;
     assert.deepEqual(kinds(run({ onTrial }, good, good)), ['replica-erroring']);
     assert.deepEqual(run({ onTrial, ...good }, good, good), []);
@@ -304,7 +355,8 @@ describe('outliers', () => {
     const view = canvas.dependencies.get(dependencyName('postgres'));
     assert.ok(view !== undefined);
     canvas.dependencies.set(POSTGRES, {
-      ...view, track: { ...okAt(NOW), recoveredAtMs: NOW - 1_000 },
+      ...view,
+      track: { ...okAt(NOW), recoveredAtMs: NOW - 1_000 },
     });
     assert.deepEqual(detectOutliers(canvas, NOW), []);
   });
@@ -313,7 +365,9 @@ describe('outliers', () => {
 describe('memory', () => {
   const samples = (n: number, from: number, step: number) =>
     Array.from({ length: n }, (_, i) => ({
-      atMs: NOW - (n - i) * 1_000, rssBytes: Math.round(from + i * step), cpuMs: 0,
+      atMs: NOW - (n - i) * 1_000,
+      rssBytes: Math.round(from + i * step),
+      cpuMs: 0,
     }));
   const run = (memory: ReturnType<typeof samples>) =>
     detectMemory(canvasWith(records({ memory })), NOW);
@@ -331,13 +385,19 @@ describe('memory', () => {
   });
 
   it('ME2: a saw-tooth is no leak', () => {
-    const tooth = samples(20, MEMORY_BYTES * 0.8, 0).map((s, i) =>
-      ({ ...s, rssBytes: s.rssBytes + (i % 4) * -1_000_000 }));
+    const tooth = samples(20, MEMORY_BYTES * 0.8, 0).map((s, i) => ({
+      ...s,
+      rssBytes: s.rssBytes + (i % 4) * -1_000_000,
+    }));
     assert.deepEqual(run(tooth), []);
     assert.equal(theilSen([]), 0);
-    assert.equal(theilSen([
-      { atMs: 0, rssBytes: 0, cpuMs: 0 }, { atMs: 10, rssBytes: 50, cpuMs: 0 },
-    ]), 5);
+    assert.equal(
+      theilSen([
+        { atMs: 0, rssBytes: 0, cpuMs: 0 },
+        { atMs: 10, rssBytes: 50, cpuMs: 0 },
+      ]),
+      5,
+    );
   });
 
   it('ME3: far below the limit nothing is said, however steep it looks', () => {
@@ -346,7 +406,7 @@ describe('memory', () => {
 });
 
 describe('controls', () => {
-  it('CO1: only `not-satisfied` is a finding; what was not evaluated is never green nor healed', () => {
+  it('CO1: only `not-satisfied` is a finding; what was not evaluated is not healed', () => {
     const run = (result: CheckResult): string[] => {
       const canvas = canvasWith([]);
       const control = canvas.controls.get(RLS);
@@ -355,8 +415,9 @@ describe('controls', () => {
       return kinds(detectControls(canvas));
     };
     const violations = [{ subject: 'notes', detail: 'off' }];
-    assert.deepEqual(run({ kind: 'not-satisfied', population: 4, violations }),
-      ['control-violated']);
+    assert.deepEqual(run({ kind: 'not-satisfied', population: 4, violations }), [
+      'control-violated',
+    ]);
     assert.deepEqual(run({ kind: 'satisfied', population: 4, detail: '' }), []);
     assert.deepEqual(run({ kind: 'not-evaluated', reason: 'x' }), []);
     assert.deepEqual(run({ kind: 'error', reason: 'x' }), []);
@@ -365,11 +426,13 @@ describe('controls', () => {
 
 describe('capacity', () => {
   const spare = replica('records-9', { role: 'spare', weight: 0 });
-  const others = ['billing-1', 'billing-2', 'scheduling-1', 'scheduling-2'].map((id) => replica(id));
+  const others = ['billing-1', 'billing-2', 'scheduling-1', 'scheduling-2'].map((id) =>
+    replica(id),
+  );
   const run = (views: readonly ReplicaView[], service = {}) =>
     kinds(detectCapacity(canvasWith([...views, ...others], { records: service }), NOW));
 
-  it('CA1: a dead replica that stands in the book still counts; too few and too many are found', () => {
+  it('CA1: a dead replica in the book still counts; too few and too many are found', () => {
     const exited = { atMs: NOW, exit: { kind: 'memory' } } as const;
     assert.deepEqual(run([...records({}, {}, { exited }), spare]), []);
     assert.deepEqual(run([...records({}, {}), spare]), ['under-capacity']);
@@ -386,7 +449,7 @@ describe('capacity', () => {
     assert.deepEqual(run(records({}), { troubles }), ['start-failed']);
   });
 
-  it('CA4: another release does not count as wanted, nor is a share below the full one left', () => {
+  it('CA4: another release does not count as wanted, a small share is not left', () => {
     assert.deepEqual(run([...records({}, {}, { release: R2 }), spare]), ['under-capacity']);
     assert.deepEqual(run([...records({}, {}, {}, { release: R2 }), spare]), ['over-capacity']);
     assert.deepEqual(run([...records({}, {}, { weight: 20 }), spare]), ['under-capacity']);

@@ -7,7 +7,18 @@ import { matchIncidents } from '../../src/loop/diagnose/incidents.ts';
 import type { Finding } from '../../src/model/finding.ts';
 import { POSTGRES } from '../sim/setting.ts';
 import {
-  NOW, R1, R2, RECORDS, WALL, canvasWith, failing, found, incident, okAt, onReplica, records,
+  NOW,
+  R1,
+  R2,
+  RECORDS,
+  WALL,
+  canvasWith,
+  failing,
+  found,
+  incident,
+  okAt,
+  onReplica,
+  records,
 } from './kit.ts';
 
 const down = found('dependency-down', { kind: 'dependency', dependency: POSTGRES });
@@ -31,7 +42,7 @@ function needing(track: ReturnType<typeof okAt>) {
 }
 
 describe('diagnose', () => {
-  it('DI1: each finding of a fault is in exactly one group, differences of capacity in none', () => {
+  it('DI1: each finding of a fault is in one group, differences of capacity in none', () => {
     const capacity = found('under-capacity', { kind: 'service', service: RECORDS });
     const all = [unready, erroring, exited, capacity];
     const grouped = diagnose(all, canvasWith([]), NOW).flatMap((g) => g.findings);
@@ -47,7 +58,7 @@ describe('diagnose', () => {
     assert.equal(groups[0]?.findings[0], down);
   });
 
-  it('DI2: its process that ended names it before any probe does; deaths of users stay their own', () => {
+  it('DI2: its process that ended names it; deaths of its users stay their own', () => {
     const gone = found('replica-exited', onReplica('database-1'));
     assert.deepEqual(titles([gone, unready, exited]), ['postgres is down', 'records-1 ended']);
   });
@@ -76,12 +87,15 @@ describe('diagnose', () => {
   });
 
   it('DI2: when every probe fails and clients are served, the probe is blamed', () => {
-    const head = (served: number, failed: number) => found(
-      'probes-failing-together', { kind: 'probe', service: RECORDS }, NOW, { served, failed },
-    );
+    const head = (served: number, failed: number) =>
+      found('probes-failing-together', { kind: 'probe', service: RECORDS }, NOW, {
+        served,
+        failed,
+      });
     const best = (f: Finding) =>
-      diagnose([f, unready, hung], canvasWith([]), NOW).map((g) =>
-        g.diagnosis.hypotheses[0].subject.kind);
+      diagnose([f, unready, hung], canvasWith([]), NOW).map(
+        (g) => g.diagnosis.hypotheses[0].subject.kind,
+      );
     assert.deepEqual(best(head(40, 0)), ['probe']);
     assert.deepEqual(best(head(0, 40)), ['unknown']);
   });
@@ -99,7 +113,9 @@ describe('incidents', () => {
   const [group] = groups;
   assert.ok(group !== undefined);
   const open = incident(group.findings, {
-    fingerprint: group.fingerprint, title: group.title, seenAtMs: NOW - 10_000,
+    fingerprint: group.fingerprint,
+    title: group.title,
+    seenAtMs: NOW - 10_000,
   });
 
   it('IT1: one open incident a fingerprint; what is the same is no news', () => {
@@ -113,7 +129,8 @@ describe('incidents', () => {
 
   it('IT2: what is acted on or verified is not closed by silence', () => {
     const states = [
-      { kind: 'acting', plan: 'p' }, { kind: 'verifying', plan: 'p', sinceMs: NOW },
+      { kind: 'acting', plan: 'p' },
+      { kind: 'verifying', plan: 'p', sinceMs: NOW },
     ] as unknown as (typeof open.state)[];
     for (const state of states) {
       assert.deepEqual(matchIncidents([], [{ ...open, state }], times), []);

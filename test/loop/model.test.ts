@@ -5,16 +5,31 @@ import fc from 'fast-check';
 import { askBudget } from '../../src/model/budget.ts';
 import { compare } from '../../src/model/compare.ts';
 import { nextIds } from '../../src/model/fleet.ts';
-import {
-  isName, ordinalOf, replicaId, runId, serviceName, tenantId,
-} from '../../src/model/ids.ts';
+import { isName, ordinalOf, replicaId, runId, serviceName, tenantId } from '../../src/model/ids.ts';
 import { INCIDENT_TABLE, incidentMayBecome } from '../../src/model/incident.ts';
-import { backAtMs, firstBadMs, isAvailable, quantileMs, sumWindows } from '../../src/model/picture.ts';
+import {
+  backAtMs,
+  firstBadMs,
+  isAvailable,
+  quantileMs,
+  sumWindows,
+} from '../../src/model/picture.ts';
 import { assertReceipt, mintReceipt } from '../../src/model/receipt.ts';
 import { PHASE_TABLE, exitText, mayBecome } from '../../src/model/replica.ts';
 import { OPEN_STATES, RUN_TABLE } from '../../src/model/run.ts';
 import { POSTGRES } from '../sim/setting.ts';
-import { NOW, R1, RECORDS, canvasWith, failing, ids, okAt, records, replica, traffic } from './kit.ts';
+import {
+  NOW,
+  R1,
+  RECORDS,
+  canvasWith,
+  failing,
+  ids,
+  okAt,
+  records,
+  replica,
+  traffic,
+} from './kit.ts';
 
 const budget = { maxUnavailable: 1, maxConcurrent: 2, maxPerHour: 30 };
 
@@ -35,25 +50,34 @@ describe('budget', () => {
     assert.equal(ask(records({}, {}, {}), 'records-1').kind, 'granted');
     assert.equal(ask(records({}, {}, dead), 'records-1').kind, 'denied');
     assert.equal(ask(records({}, {}, {}), 'records-1', 'records-2').kind, 'denied');
-    assert.deepEqual(ask(records({}, {}, {}), 'records-1'),
-      { kind: 'granted', availableAfter: 2, floor: 2 });
+    assert.deepEqual(ask(records({}, {}, {}), 'records-1'), {
+      kind: 'granted',
+      availableAfter: 2,
+      floor: 2,
+    });
   });
 
   it('B2: for two to five replicas and any that are out, the count is exact', () => {
-    fc.assert(fc.property(
-      fc.array(fc.boolean(), { minLength: 2, maxLength: 5 }), fc.nat(4), fc.nat(5),
-      (up, which, maxUnavailable) => {
-        const views = records(...up.map((isUp) => (isUp ? {} : dead)));
-        const canvas = canvasWith(views, { records: { replicas: up.length } });
-        const at = which % up.length;
-        const answer = askBudget(canvas, RECORDS, ids(`records-${at + 1}`),
-          { ...budget, maxUnavailable });
-        const left = up.filter((isUp, i) => isUp && i !== at).length;
-        const floor = Math.max(1, up.length - maxUnavailable);
-        const granted = up[at] === false || left >= floor;
-        assert.equal(answer.kind, granted ? 'granted' : 'denied');
-      },
-    ));
+    fc.assert(
+      fc.property(
+        fc.array(fc.boolean(), { minLength: 2, maxLength: 5 }),
+        fc.nat(4),
+        fc.nat(5),
+        (up, which, maxUnavailable) => {
+          const views = records(...up.map((isUp) => (isUp ? {} : dead)));
+          const canvas = canvasWith(views, { records: { replicas: up.length } });
+          const at = which % up.length;
+          const answer = askBudget(canvas, RECORDS, ids(`records-${at + 1}`), {
+            ...budget,
+            maxUnavailable,
+          });
+          const left = up.filter((isUp, i) => isUp && i !== at).length;
+          const floor = Math.max(1, up.length - maxUnavailable);
+          const granted = up[at] === false || left >= floor;
+          assert.equal(answer.kind, granted ? 'granted' : 'denied');
+        },
+      ),
+    );
   });
 });
 
@@ -79,8 +103,11 @@ describe('comparison of releases', () => {
 
 describe('picture', () => {
   it('windows are summed by age, errors have a beginning, quantiles an upper bound', () => {
-    const windows = [traffic(NOW - 9_000, 5, { errors: 5 }), traffic(NOW - 3_000, 2, { errors: 1 }),
-      traffic(NOW - 100, 4, { broken: 1 })];
+    const windows = [
+      traffic(NOW - 9_000, 5, { errors: 5 }),
+      traffic(NOW - 3_000, 2, { errors: 1 }),
+      traffic(NOW - 100, 4, { broken: 1 }),
+    ];
     assert.equal(sumWindows(windows, NOW, 5_000).requests, 6);
     assert.equal(firstBadMs(windows, NOW, 5_000), NOW - 3_000);
     assert.equal(firstBadMs([traffic(NOW, 5)], NOW, 5_000), undefined);
@@ -113,8 +140,13 @@ describe('ids and books', () => {
 
   it('F1: the next ids start where the book says, and only grow', () => {
     const book = {
-      name: RECORDS, replicas: 1, release: R1, previous: undefined, releasedAtMs: undefined,
-      nextOrdinal: 7, paused: false,
+      name: RECORDS,
+      replicas: 1,
+      release: R1,
+      previous: undefined,
+      releasedAtMs: undefined,
+      nextOrdinal: 7,
+      paused: false,
     };
     assert.deepEqual(nextIds(book, 2), ids('records-7', 'records-8'));
   });
@@ -140,7 +172,11 @@ describe('tables of states', () => {
 
   it('RUN1: open states lead somewhere, final ones nowhere', () => {
     for (const [state, next] of Object.entries(RUN_TABLE)) {
-      assert.equal(next.length > 0, OPEN_STATES.some((open) => open === state), state);
+      assert.equal(
+        next.length > 0,
+        OPEN_STATES.some((open) => open === state),
+        state,
+      );
     }
   });
 

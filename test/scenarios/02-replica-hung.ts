@@ -1,7 +1,5 @@
 // A replica stops answering, once stopped by a signal and once spinning: both are replaced.
-import {
-  at, between, busy, hang, healed, replaced, scenario, served, want,
-} from './language.ts';
+import { at, between, busy, hang, healed, replaced, scenario, served, want } from './language.ts';
 
 export const replicaHung = scenario(2, 'a replica hangs (SIGSTOP)', [
   want(between(0, 12), served(0.98)),

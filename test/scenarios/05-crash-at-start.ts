@@ -1,6 +1,14 @@
 // A deploy of a release that crashes at its start: undone, the old one never stopped serving.
 import {
-  at, between, deploy, fullCapacity, rolledBack, samePids, scenario, served, want,
+  at,
+  between,
+  deploy,
+  fullCapacity,
+  rolledBack,
+  samePids,
+  scenario,
+  served,
+  want,
 } from './language.ts';
 
 export const crashAtStart = scenario(5, 'a release crashes at its start', [

@@ -1,6 +1,13 @@
 // A release that is healthy until it gets traffic: the canary shows it, and it is rolled back.
 import {
-  at, between, deploy, fullCapacity, rolledBack, scenario, served, want,
+  at,
+  between,
+  deploy,
+  fullCapacity,
+  rolledBack,
+  scenario,
+  served,
+  want,
 } from './language.ts';
 
 export const errorsUnderTraffic = scenario(6, 'a release fails under traffic alone', [

@@ -1,7 +1,15 @@
 // PostgreSQL is stopped: it is named and restarted, and none of the replicas that need it is.
 import {
-  at, between, blamed, dependencyRestarted, fullCapacity, healed, notRestarted, scenario,
-  stopDependency, want,
+  at,
+  between,
+  blamed,
+  dependencyRestarted,
+  fullCapacity,
+  healed,
+  notRestarted,
+  scenario,
+  stopDependency,
+  want,
 } from './language.ts';
 
 export const databaseStopped = scenario(8, 'PostgreSQL is stopped', [

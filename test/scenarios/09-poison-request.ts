@@ -1,6 +1,13 @@
 // One tenant's request crashes whatever serves it: that tenant's route is held back, nothing else.
 import {
-  at, between, fullCapacity, poison, quarantined, scenario, served, want,
+  at,
+  between,
+  fullCapacity,
+  poison,
+  quarantined,
+  scenario,
+  served,
+  want,
 } from './language.ts';
 
 export const poisonRequest = scenario(9, "one tenant's request crashes what serves it", [

@@ -1,6 +1,15 @@
 // Every probe of a service fails because the probe is wrong: nothing is ended, a person is asked.
 import {
-  at, between, escalated, healed, notRestarted, probeLie, probeTruth, scenario, served, want,
+  at,
+  between,
+  escalated,
+  healed,
+  notRestarted,
+  probeLie,
+  probeTruth,
+  scenario,
+  served,
+  want,
 } from './language.ts';
 
 export const probeWrong = scenario(10, 'all probes fail and all clients are served', [

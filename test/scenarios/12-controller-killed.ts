@@ -1,7 +1,17 @@
 // The control plane is killed in the middle of heals: nothing that serves notices, the next start
 // adopts everything and goes on.
 import {
-  at, between, hang, healed, kill, killController, replaced, resumed, samePids, scenario, served,
+  at,
+  between,
+  hang,
+  healed,
+  kill,
+  killController,
+  replaced,
+  resumed,
+  samePids,
+  scenario,
+  served,
   want,
 } from './language.ts';
 

@@ -15,7 +15,18 @@ import { nothingWrong } from './13-nothing-wrong.ts';
 import type { Scenario } from './language.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
-  replicaKilled, replicaHung, replicaBusy, replicaErroring, replicaSlow, crashAtStart,
-  errorsUnderTraffic, memoryLeak, databaseStopped, poisonRequest, probeWrong, rlsSwitchedOff,
-  controllerKilled, nothingWrong,
+  replicaKilled,
+  replicaHung,
+  replicaBusy,
+  replicaErroring,
+  replicaSlow,
+  crashAtStart,
+  errorsUnderTraffic,
+  memoryLeak,
+  databaseStopped,
+  poisonRequest,
+  probeWrong,
+  rlsSwitchedOff,
+  controllerKilled,
+  nothingWrong,
 ];

@@ -74,14 +74,20 @@ export interface Scenario {
   readonly timeline: readonly Moment[];
 }
 
-export const scenario = (number: number, name: string, timeline: readonly Moment[]): Scenario =>
-  ({ number, name, timeline });
+export const scenario = (number: number, name: string, timeline: readonly Moment[]): Scenario => ({
+  number,
+  name,
+  timeline,
+});
 
 export const at = (atS: number, fault: Fault): Moment => ({ kind: 'at', atS, fault });
-export const between = (fromS: number, toS: number): { fromS: number; toS: number } =>
-  ({ fromS, toS });
+export const between = (fromS: number, toS: number): { fromS: number; toS: number } => ({
+  fromS,
+  toS,
+});
 export const want = (
-  window: { readonly fromS: number; readonly toS: number }, expectation: Expectation,
+  window: { readonly fromS: number; readonly toS: number },
+  expectation: Expectation,
 ): Moment => ({ kind: 'want', ...window, expectation });
 
 export const nothing = (): Fault => ({ kind: 'nothing' });
@@ -90,30 +96,50 @@ export const hang = (replica: string): Fault => ({ kind: 'hang', replica });
 export const busy = (replica: string): Fault => ({ kind: 'busy', replica });
 export const errors = (replica: string, share = 1): Fault => ({ kind: 'errors', replica, share });
 export const slow = (replica: string, ms: number): Fault => ({ kind: 'slow', replica, ms });
-export const leak = (replica: string, mibPerSecond: number): Fault =>
-  ({ kind: 'leak', replica, mibPerSecond });
-export const deploy = (service: string, release: ReleaseWord): Fault =>
-  ({ kind: 'deploy', service, release });
-export const stopDependency = (dependency: string): Fault =>
-  ({ kind: 'stop-dependency', dependency });
-export const poison = (
-  tenant: string, service: string, method: string, route: string,
-): Fault => ({ kind: 'poison', tenant, service, method, route });
+export const leak = (replica: string, mibPerSecond: number): Fault => ({
+  kind: 'leak',
+  replica,
+  mibPerSecond,
+});
+export const deploy = (service: string, release: ReleaseWord): Fault => ({
+  kind: 'deploy',
+  service,
+  release,
+});
+export const stopDependency = (dependency: string): Fault => ({
+  kind: 'stop-dependency',
+  dependency,
+});
+export const poison = (tenant: string, service: string, method: string, route: string): Fault => ({
+  kind: 'poison',
+  tenant,
+  service,
+  method,
+  route,
+});
 export const probeLie = (service: string): Fault => ({ kind: 'probe-lie', service });
 export const probeTruth = (service: string): Fault => ({ kind: 'probe-truth', service });
 export const rlsOff = (table: string): Fault => ({ kind: 'rls-off', table });
 export const killController = (): Fault => ({ kind: 'kill-controller' });
 
 export const healed = (subject: string): Expectation => ({ kind: 'healed', subject });
-export const escalated = (subject: string, reason: string): Expectation =>
-  ({ kind: 'escalated', subject, reason });
+export const escalated = (subject: string, reason: string): Expectation => ({
+  kind: 'escalated',
+  subject,
+  reason,
+});
 export const blamed = (subject: string): Expectation => ({ kind: 'blamed', subject });
 export const replaced = (replica: string): Expectation => ({ kind: 'replaced', replica });
-export const quarantined = (tenant: string, route: string): Expectation =>
-  ({ kind: 'quarantined', tenant, route });
+export const quarantined = (tenant: string, route: string): Expectation => ({
+  kind: 'quarantined',
+  tenant,
+  route,
+});
 export const rolledBack = (service: string): Expectation => ({ kind: 'rolled-back', service });
-export const dependencyRestarted = (dependency: string): Expectation =>
-  ({ kind: 'dependency-restarted', dependency });
+export const dependencyRestarted = (dependency: string): Expectation => ({
+  kind: 'dependency-restarted',
+  dependency,
+});
 export const reproved = (check: string): Expectation => ({ kind: 'reproved', check });
 export const resumed = (): Expectation => ({ kind: 'resumed' });
 export const fullCapacity = (): Expectation => ({ kind: 'full-capacity' });

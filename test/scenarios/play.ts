@@ -1,5 +1,5 @@
-// How is a scenario played? Moments in the order of time; an expectation is looked at until it holds
-// or its window ends, and one that must ALWAYS hold is looked at for the whole window.
+// How is a scenario played? Moments in the order of time; an expectation is looked at until it
+// holds or its window ends, and one that must ALWAYS hold is looked at for the whole window.
 //
 //   PY1. Each expectation is judged exactly once, and one that was never looked at has failed.
 import type { Expectation, Moment, Scenario } from './language.ts';
@@ -35,16 +35,27 @@ interface Open {
 }
 
 const ALWAYS: ReadonlySet<Expectation['kind']> = new Set([
-  'not-restarted', 'nothing-done', 'same-pids', 'served',
+  'not-restarted',
+  'nothing-done',
+  'same-pids',
+  'served',
 ]);
 
 export async function play(
-  scenario: Scenario, stage: Stage, options: PlayOptions,
+  scenario: Scenario,
+  stage: Stage,
+  options: PlayOptions,
 ): Promise<readonly Judged[]> {
-  const acts = scenario.timeline.flatMap((m) => (m.kind === 'at' ? [m] : []))
+  const acts = scenario.timeline
+    .flatMap((m) => (m.kind === 'at' ? [m] : []))
     .sort((a, b) => a.atS - b.atS);
-  const open = new Set<Open>(scenario.timeline.flatMap((m) => (m.kind === 'want'
-    ? [{ moment: m, endMs: m.toS * 1_000 * options.patience, begun: undefined }] : [])));
+  const open = new Set<Open>(
+    scenario.timeline.flatMap((m) =>
+      m.kind === 'want'
+        ? [{ moment: m, endMs: m.toS * 1_000 * options.patience, begun: undefined }]
+        : [],
+    ),
+  );
   const judged: Judged[] = [];
   const story: StoryLine[] = [];
   let first: Snapshot | undefined;
@@ -57,7 +68,7 @@ export async function play(
     }
     last = (await stage.status()) ?? last;
     first ??= last;
-    story.push(...await stage.story(story.at(-1)?.seq ?? 0));
+    story.push(...(await stage.story(story.at(-1)?.seq ?? 0)));
     const seen: Seen = { first, last, story: story.slice(), traffic: await stage.traffic() };
     for (const each of open) {
       const answer = look(each, seen, nowMs);
@@ -96,10 +107,13 @@ function judge(wanted: Expectation, begun: Seen, seen: Seen): string | undefined
     }
     case 'blamed':
       return lines(seen, 'incident.opened', wanted.subject).length > 0
-        ? undefined : 'no incident names it';
+        ? undefined
+        : 'no incident names it';
     case 'escalated': {
-      const found = seen.last?.incidents.some((i) => i.title.includes(wanted.subject)
-        && i.state === 'escalated' && i.reason === wanted.reason);
+      const found = seen.last?.incidents.some(
+        (i) =>
+          i.title.includes(wanted.subject) && i.state === 'escalated' && i.reason === wanted.reason,
+      );
       return found === true ? undefined : 'nobody was asked';
     }
     case 'replaced': {
@@ -107,22 +121,26 @@ function judge(wanted: Expectation, begun: Seen, seen: Seen): string | undefined
       return there ? `${wanted.replica} is still there` : full(seen.last);
     }
     case 'quarantined': {
-      const found = seen.last?.quarantines.some((q) =>
-        q.tenant === wanted.tenant && q.route === wanted.route);
+      const found = seen.last?.quarantines.some(
+        (q) => q.tenant === wanted.tenant && q.route === wanted.route,
+      );
       return found === true ? undefined : 'it is not held back';
     }
     case 'rolled-back':
       return judgeRollback(wanted.service, seen);
     case 'dependency-restarted':
       return lines(seen, 'run.done', wanted.dependency).length > 0
-        ? undefined : 'no run that restarted it is done';
+        ? undefined
+        : 'no run that restarted it is done';
     case 'reproved':
       return lines(seen, 'run.step', 'prove-control').some((l) => l.text.includes('proved on'))
-        ? undefined : 'it was not proved';
+        ? undefined
+        : 'it was not proved';
     case 'resumed': {
       const since = begun.story.at(-1)?.seq ?? 0;
-      const again = seen.story.some((l) => l.kind === 'controller.started' && l.seq > since
-        && l.text.includes('adopted'));
+      const again = seen.story.some(
+        (l) => l.kind === 'controller.started' && l.seq > since && l.text.includes('adopted'),
+      );
       return again ? undefined : 'the control plane has not said that it adopted anything';
     }
     case 'full-capacity':
@@ -131,14 +149,16 @@ function judge(wanted: Expectation, begun: Seen, seen: Seen): string | undefined
       return judgeUntouched(wanted.service, begun, seen);
     case 'nothing-done': {
       const since = begun.story.at(-1)?.seq ?? 0;
-      const done = seen.story.find((l) => l.seq > since
-        && (l.kind.startsWith('run.') || l.kind.startsWith('incident.')));
+      const done = seen.story.find(
+        (l) => l.seq > since && (l.kind.startsWith('run.') || l.kind.startsWith('incident.')),
+      );
       return done === undefined ? undefined : `${done.kind}: ${done.text}`;
     }
     case 'same-pids': {
       const now = new Map(replicas(seen.last).map((r) => [r.id, r.pid]));
-      const other = replicas(begun.last).find((r) =>
-        r.id.startsWith(`${wanted.service}-`) && now.get(r.id) !== r.pid);
+      const other = replicas(begun.last).find(
+        (r) => r.id.startsWith(`${wanted.service}-`) && now.get(r.id) !== r.pid,
+      );
       return other === undefined ? undefined : `${other.id} has another pid or is gone`;
     }
     case 'served': {
@@ -160,8 +180,9 @@ function replicas(snapshot: Snapshot | undefined): Snapshot['services'][0]['repl
 }
 
 function full(snapshot: Snapshot | undefined): string | undefined {
-  const short = snapshot?.services.find((s) =>
-    s.replicas.filter((r) => r.available).length < s.wanted);
+  const short = snapshot?.services.find(
+    (s) => s.replicas.filter((r) => r.available).length < s.wanted,
+  );
   return short === undefined ? undefined : `${short.name} has fewer replicas than wanted`;
 }
 
@@ -169,9 +190,13 @@ function full(snapshot: Snapshot | undefined): string | undefined {
 function judgeRollback(service: string, seen: Seen): string | undefined {
   const first = seen.first?.services.find((s) => s.name === service);
   const last = seen.last?.services.find((s) => s.name === service);
-  const tried = seen.story.some((l) => l.service === service
-    && (l.kind === 'run.undone' || l.kind === 'release.bad'
-      || (l.kind === 'run.done' && l.text.includes('go back'))));
+  const tried = seen.story.some(
+    (l) =>
+      l.service === service &&
+      (l.kind === 'run.undone' ||
+        l.kind === 'release.bad' ||
+        (l.kind === 'run.done' && l.text.includes('go back'))),
+  );
   if (!tried) return 'nothing was rolled back';
   if (first === undefined || last === undefined) return 'no such service';
   const strays = last.replicas.filter((r) => r.release !== first.release);
@@ -182,7 +207,8 @@ function judgeRollback(service: string, seen: Seen): string | undefined {
 function judgeUntouched(service: string, begun: Seen, seen: Seen): string | undefined {
   const before = begun.last?.services.find((s) => s.name === service)?.replicas ?? [];
   const now = seen.last?.services.find((s) => s.name === service)?.replicas ?? [];
-  const other = before.find((r) => !now.some((n) => n.id === r.id && n.pid === r.pid))
-    ?? now.find((r) => !before.some((b) => b.id === r.id));
+  const other =
+    before.find((r) => !now.some((n) => n.id === r.id && n.pid === r.pid)) ??
+    now.find((r) => !before.some((b) => b.id === r.id));
   return other === undefined ? undefined : `${other.id} was started or ended`;
 }

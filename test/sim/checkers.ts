@@ -90,7 +90,10 @@ class AllCheckers implements Checkers {
     const { nowMs } = this.#sim;
     this.lastFaultEndsMs = Math.max(this.lastFaultEndsMs, nowMs + forMs);
     this.busyUntilMs = Math.max(this.busyUntilMs, nowMs + forMs + 10_000);
-    this.#excused.set(subject, Math.max(this.#excused.get(subject) ?? 0, nowMs + forMs + RECENT_MS));
+    this.#excused.set(
+      subject,
+      Math.max(this.#excused.get(subject) ?? 0, nowMs + forMs + RECENT_MS),
+    );
     if (kind === 'poison') this.#guilty.add(subject);
     this.#sim.trace(`fault ${kind} ${subject} ${forMs}`);
   }
@@ -153,8 +156,9 @@ class AllCheckers implements Checkers {
     const process = machine.find(replica);
     if (process === undefined || process.exit !== undefined) return;
     if (this.#serves(this.#sim.plane.table(), process)) {
-      const after = this.#serving(this.#sim.plane.table(), process.service)
-        .filter((p) => p !== process).length;
+      const after = this.#serving(this.#sim.plane.table(), process.service).filter(
+        (p) => p !== process,
+      ).length;
       const floor = this.#floor(process.service);
       if (after < floor && process.service !== DATABASE) {
         this.fail('budget', `stop ${replica} by ${plan.playbook}: ${after} left, floor ${floor}`);
@@ -171,7 +175,7 @@ class AllCheckers implements Checkers {
     if (!machine.isWell(process) || kind !== 'good') return;
     const excusedUntil = Math.max(
       this.#excused.get(process.id) ?? 0,
-      plan.playbook === 'rollback' ? this.#excused.get(process.service) ?? 0 : 0,
+      plan.playbook === 'rollback' ? (this.#excused.get(process.service) ?? 0) : 0,
     );
     if (nowMs <= excusedUntil) return;
     this.fail('harm', `${plan.playbook} (${plan.summary}) stops ${process.id}, which is well`);
@@ -179,10 +183,12 @@ class AllCheckers implements Checkers {
 
   #serves(table: RoutingTable | undefined, process: SimProcess): boolean {
     const { machine, plane } = this.#sim;
-    const route = table?.services.find((s) => s.name === process.service)
+    const route = table?.services
+      .find((s) => s.name === process.service)
       ?.replicas.find((r) => r.id === process.id);
-    return (route?.weight ?? 0) > 0 && machine.isUp(process) && !process.hung
-      && !plane.isOut(process.id);
+    return (
+      (route?.weight ?? 0) > 0 && machine.isUp(process) && !process.hung && !plane.isOut(process.id)
+    );
   }
 
   #serving(table: RoutingTable | undefined, service: ServiceName): SimProcess[] {
@@ -199,9 +205,14 @@ class AllCheckers implements Checkers {
     this.acts += 1;
     this.#sim.trace(`act enforce ${check} ${subjects.join(',')}`);
     const run = this.#runOf(receipt, `enforce ${check}`);
-    const named = (run?.plan.steps ?? []).some(({ step }) => step.kind === 'enforce-control'
-      && step.check === check && subjects.every((s) => step.subjects.includes(s)));
-    if (run !== undefined && !named) this.fail('receipt', `enforce ${check} is no step of its plan`);
+    const named = (run?.plan.steps ?? []).some(
+      ({ step }) =>
+        step.kind === 'enforce-control' &&
+        step.check === check &&
+        subjects.every((s) => step.subjects.includes(s)),
+    );
+    if (run !== undefined && !named)
+      this.fail('receipt', `enforce ${check} is no step of its plan`);
   }
 
   onPush(before: RoutingTable | undefined, table: RoutingTable): void {
@@ -231,13 +242,17 @@ class AllCheckers implements Checkers {
     const nowMs = clock.monotonicMs();
     // Those in the new table that went bad a moment ago: nobody can know yet.
     const blind = (table.services.find((s) => s.name === service)?.replicas ?? [])
-      .filter((r) => r.weight > 0).flatMap((r) => machine.find(r.id) ?? [])
+      .filter((r) => r.weight > 0)
+      .flatMap((r) => machine.find(r.id) ?? [])
       .filter((p) => !is.includes(p) && nowMs - Math.max(p.exitedAtMs, p.touchedAtMs) < BLIND_MS);
     const after = is.length + blind.length;
     const floor = this.#floor(service);
     if (after >= floor || after >= was.length) return;
-    this.fail('budget', `table ${table.version} takes ${taken.map((p) => p.id).join(', ')}: `
-      + `${was.length} → ${after}, floor ${floor}`);
+    this.fail(
+      'budget',
+      `table ${table.version} takes ${taken.map((p) => p.id).join(', ')}: ` +
+        `${was.length} → ${after}, floor ${floor}`,
+    );
   }
 
   onPoisoned(poison: Poison, replica: ReplicaId): void {
@@ -280,8 +295,8 @@ class AllCheckers implements Checkers {
         const to = incident.state.kind;
         // Writes are behind and the newest value counts, so steps between may be missing; each
         // single step is asserted by the loop. That a healed one stays so is seen from outside.
-        const before = this.#incidents.get(incident.id)
-          ?? this.#sim.disk.incidents.get(incident.id)?.state.kind;
+        const before =
+          this.#incidents.get(incident.id) ?? this.#sim.disk.incidents.get(incident.id)?.state.kind;
         if (before === 'healed' && to !== 'healed') {
           this.fail('incident table', `${incident.id}: healed → ${to}`);
         }
@@ -291,8 +306,8 @@ class AllCheckers implements Checkers {
       changeFleet: (change, epoch) => {
         for (const replica of change.replicas ?? []) {
           const before = this.#sim.disk.replicas.get(replica.id)?.phase;
-          const fine = before === undefined || before === replica.phase
-            || mayBecome(before, replica.phase);
+          const fine =
+            before === undefined || before === replica.phase || mayBecome(before, replica.phase);
           if (!fine) this.fail('replica table', `${replica.id}: ${before} → ${replica.phase}`);
         }
         for (const rule of change.quarantine ?? []) this.#onQuarantine(rule.id);
@@ -313,8 +328,11 @@ class AllCheckers implements Checkers {
       if (incident === undefined || incident.state.kind === 'escalated') continue;
       const ageMs = clock.monotonicMs() - incident.openedAtMs;
       if (ageMs < BOUND_MS) continue;
-      this.fail('bound', `${id} (${incident.title}) is ${incident.state.kind} after `
-        + `${Math.round(ageMs / 1000)} s`);
+      this.fail(
+        'bound',
+        `${id} (${incident.title}) is ${incident.state.kind} after ` +
+          `${Math.round(ageMs / 1000)} s`,
+      );
     }
   }
 
@@ -346,8 +364,9 @@ class AllCheckers implements Checkers {
 
   #finalService(name: ServiceName): void {
     const { disk, machine, plane, manifest } = this.#sim;
-    const rows = [...disk.replicas.values()].filter((r) =>
-      r.service === name && r.phase !== 'gone');
+    const rows = [...disk.replicas.values()].filter(
+      (r) => r.service === name && r.phase !== 'gone',
+    );
     const active = rows.filter((r) => r.role === 'active');
     const wanted = disk.services.get(name)?.replicas ?? 0;
     const spares = manifest.services.get(name)?.replicas.spares ?? 0;
@@ -358,8 +377,8 @@ class AllCheckers implements Checkers {
       const process = machine.find(row.id);
       const well = process !== undefined && machine.isWell(process);
       // A spare gets no requests: that it would fail them shows when it is promoted.
-      const idle = row.role === 'spare' && process !== undefined && machine.isUp(process)
-        && !process.hung;
+      const idle =
+        row.role === 'spare' && process !== undefined && machine.isUp(process) && !process.hung;
       if (!well && !idle) say(`${row.id} is not well`);
       if (row.phase !== 'ready') say(`${row.id} is ${row.phase}`);
       if (row.role === 'active' && row.weight !== 100) say(`${row.id} has weight ${row.weight}`);
@@ -369,15 +388,21 @@ class AllCheckers implements Checkers {
       if (!rows.some((r) => r.id === process.id)) say(`${process.id} runs and is in no book`);
     }
     if (name === DATABASE) return;
-    const routed = plane.table()?.services.find((s) => s.name === name)?.replicas
-      .filter((r) => r.weight > 0).map((r) => r.id) ?? [];
+    const routed =
+      plane
+        .table()
+        ?.services.find((s) => s.name === name)
+        ?.replicas.filter((r) => r.weight > 0)
+        .map((r) => r.id) ?? [];
     for (const row of active) if (!routed.includes(row.id)) say(`${row.id} is not routed`);
     if (routed.length !== active.length) say(`${routed.length} are routed`);
   }
 }
 
 function weightsOf(table: RoutingTable): string {
-  return table.services.map((s) => s.replicas.map((r) => `${r.id}=${r.weight}`).join(' ')).join(' ');
+  return table.services
+    .map((s) => s.replicas.map((r) => `${r.id}=${r.weight}`).join(' '))
+    .join(' ');
 }
 
 /** Names the step for messages. */

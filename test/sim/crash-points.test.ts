@@ -1,12 +1,10 @@
-// Does the control plane survive `kill -9` at every step boundary? Each kind of run is played once to
-// list the crash points that it passes, then again for each of them with a kill right there; every
-// time the system must end as it should, with nothing done twice (P6).
+// Does the control plane survive `kill -9` at every step boundary? Each kind of run is played once
+// to list the crash points that it passes, then again for each of them with a kill right there;
+// every time the system must end as it should, with nothing done twice (P6).
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Fault } from '../scenarios/language.ts';
-import {
-  deploy, hang, kill, poison, rlsOff, stopDependency,
-} from '../scenarios/language.ts';
+import { deploy, hang, kill, poison, rlsOff, stopDependency } from '../scenarios/language.ts';
 import { serviceName } from '../../src/model/ids.ts';
 import { breakIt } from './faults.ts';
 import { Simulation } from './simulation.ts';
@@ -26,28 +24,39 @@ const releaseOf = (sim: Simulation, service: string): string | undefined =>
 
 const CASES: readonly Case[] = [
   {
-    playbook: 'replace', fault: hang('billing-1'), endsMs: 30_000,
+    playbook: 'replace',
+    fault: hang('billing-1'),
+    endsMs: 30_000,
     right: (sim) => sim.machine.find('billing-1')?.exit !== undefined,
   },
   {
-    playbook: 'promote', fault: kill('records-2'), endsMs: 30_000,
+    playbook: 'promote',
+    fault: kill('records-2'),
+    endsMs: 30_000,
     right: (sim) => sim.disk.replicas.get('records-4')?.weight === 100,
   },
   {
-    playbook: 'rollout', fault: deploy('billing', 'good'), endsMs: 90_000,
+    playbook: 'rollout',
+    fault: deploy('billing', 'good'),
+    endsMs: 90_000,
     // The very first point may be before the request was durable: then it never happened.
     right: (sim) => ['r-3', 'r-5'].includes(releaseOf(sim, 'billing') ?? ''),
   },
   {
-    playbook: 'rollout', fault: deploy('billing', 'errors-under-traffic'), endsMs: 90_000,
+    playbook: 'rollout',
+    fault: deploy('billing', 'errors-under-traffic'),
+    endsMs: 90_000,
     right: (sim) => releaseOf(sim, 'billing') === 'r-3',
   },
   {
-    playbook: 'restart-dependency', fault: stopDependency('postgres'), endsMs: 40_000,
+    playbook: 'restart-dependency',
+    fault: stopDependency('postgres'),
+    endsMs: 40_000,
     right: (sim) => sim.machine.hasNeeds(serviceName('records')),
   },
   {
-    playbook: 'rollback', endsMs: 60_000,
+    playbook: 'rollback',
+    endsMs: 60_000,
     prepare: async (sim) => {
       await breakIt(sim, deploy('billing', 'good'));
       await sim.run(30_000);
@@ -63,23 +72,28 @@ const CASES: readonly Case[] = [
   },
   {
     playbook: 'quarantine-tenant-route',
-    fault: poison('lakeview', 'records', 'POST', '/records/import'), endsMs: 90_000,
+    fault: poison('lakeview', 'records', 'POST', '/records/import'),
+    endsMs: 90_000,
     right: (sim) => sim.disk.quarantines.size === 1,
   },
   {
-    playbook: 'enforce-control', fault: rlsOff('invoices'), endsMs: 40_000,
+    playbook: 'enforce-control',
+    fault: rlsOff('invoices'),
+    endsMs: 40_000,
     right: (sim) => sim.tables.get('invoices') === true,
   },
 ];
 
 /** Plays it; `dieAt` is the number of the crash point, after the fault, at which to die. */
 async function playOnce(
-  each: Case, dieAt: number,
+  each: Case,
+  dieAt: number,
 ): Promise<{ readonly sim: Simulation; readonly passed: readonly string[] }> {
   const passed: string[] = [];
   let armed = false;
   const sim: Simulation = new Simulation({
-    seed: 5, tuning: { probeMs: 1_000, bakeMs: 4_000 },
+    seed: 5,
+    tuning: { probeMs: 1_000, bakeMs: 4_000 },
     crashAt(name) {
       if (!armed) return false;
       passed.push(name);
@@ -92,8 +106,11 @@ async function playOnce(
   armed = true;
   if (typeof each.fault === 'function') each.fault(sim);
   else await breakIt(sim, each.fault);
-  const calm = (): boolean => sim.disk.openIncidents.size === 0 && sim.disk.openRuns.size === 0
-    && (sim.loop?.state.findings.length ?? 1) === 0 && each.right(sim);
+  const calm = (): boolean =>
+    sim.disk.openIncidents.size === 0 &&
+    sim.disk.openRuns.size === 0 &&
+    (sim.loop?.state.findings.length ?? 1) === 0 &&
+    each.right(sim);
   await sim.run(3_000);
   await sim.until(calm, each.endsMs, 500);
   await sim.run(3_000);

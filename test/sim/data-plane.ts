@@ -1,14 +1,27 @@
-// What do clients get in a simulation? One gateway with synthetic traffic: the judgement, poison and
-// quarantine rules are those of src/gateway, run on requests that are drawn by the window instead of
-// one by one. It outlives every incarnation of the control plane.
+// What do clients get in a simulation? One gateway with synthetic traffic: judgement, poison and
+// quarantine rules are those of src/gateway, run on requests that are drawn by the window instead
+// of one by one. It outlives every incarnation of the control plane.
 //
 //   SG1. Every table has a higher version than the one before; one that is older is not applied.
 //   SG2. A combination that the applied table holds back is never given to a replica.
 import {
-  dueProbes, forgive, noteHung, noteOutcome, noteProbe, openHealth, portion, setReplicas,
+  dueProbes,
+  forgive,
+  noteHung,
+  noteOutcome,
+  noteProbe,
+  openHealth,
+  portion,
+  setReplicas,
 } from '../../src/gateway/health.ts';
 import type { Health, HealthEvent, Outcome } from '../../src/gateway/health.ts';
-import { combination, heldForMs, noteAnswered, noteDeath, openPoison } from '../../src/gateway/poison.ts';
+import {
+  combination,
+  heldForMs,
+  noteAnswered,
+  noteDeath,
+  openPoison,
+} from '../../src/gateway/poison.ts';
 import type { PoisonState } from '../../src/gateway/poison.ts';
 import type { ReplicaId, ServiceName, TenantId } from '../../src/model/ids.ts';
 import { noLatency } from '../../src/model/picture.ts';
@@ -225,8 +238,13 @@ class Plane implements DataPlane {
       const { chance, clock } = this.#setup;
       const nowMs = clock.monotonicMs();
       state = {
-        name, health: openHealth(() => chance.next('gateway')), poison: openPoison(nowMs),
-        lanes: new Map(), route: undefined, busyUntilMs: 0, flushedAtMs: nowMs,
+        name,
+        health: openHealth(() => chance.next('gateway')),
+        poison: openPoison(nowMs),
+        lanes: new Map(),
+        route: undefined,
+        busyUntilMs: 0,
+        flushedAtMs: nowMs,
       };
       this.#services.set(name, state);
     }
@@ -327,14 +345,14 @@ class Plane implements DataPlane {
       shares.push({ lane, share, process: machine.find(id) });
       sum += share;
     }
-    const all = rate * spentMs / 1_000;
+    const all = (rate * spentMs) / 1_000;
     if (sum === 0) {
       this.totals.requests += all;
       this.totals.failed += all;
       return;
     }
     for (const { lane, share, process } of shares) {
-      lane.carry += all * share / sum;
+      lane.carry += (all * share) / sum;
       const requests = Math.floor(lane.carry);
       lane.carry -= requests;
       if (requests === 0) continue;
@@ -382,9 +400,17 @@ class Plane implements DataPlane {
   }
 
   #count(
-    state: ServiceState, lane: Lane, process: SimProcess | undefined, cells: TrafficCell[],
-    what: { requests: number; errors?: number; broken?: number; timeouts?: number;
-      failed?: number },
+    state: ServiceState,
+    lane: Lane,
+    process: SimProcess | undefined,
+    cells: TrafficCell[],
+    what: {
+      requests: number;
+      errors?: number;
+      broken?: number;
+      timeouts?: number;
+      failed?: number;
+    },
   ): void {
     const { tenants } = this.#setup;
     const release = state.route?.replicas.find((r) => r.id === lane.id)?.release;
@@ -400,9 +426,17 @@ class Plane implements DataPlane {
       const latency = noLatency();
       latency[bucket] = count;
       cells.push({
-        service: state.name, replica: lane.id, release, tenant, route: `/${state.name}`, requests: count,
-        errors: part(errors, i), broken: part(broken, i), timeouts: part(timeouts, i),
-        failed: part(Math.round(failed), i), latency,
+        service: state.name,
+        replica: lane.id,
+        release,
+        tenant,
+        route: `/${state.name}`,
+        requests: count,
+        errors: part(errors, i),
+        broken: part(broken, i),
+        timeouts: part(timeouts, i),
+        failed: part(Math.round(failed), i),
+        latency,
       });
     });
   }
@@ -431,7 +465,12 @@ class Plane implements DataPlane {
     // What was answered well lately: the usual routes, in about equal shares.
     for (const tenant of this.#setup.tenants) {
       for (let i = 1; i <= ROUTES; i += 1) {
-        const usual = { tenant, service: process.service, method: 'GET', route: routeOf(process, i) };
+        const usual = {
+          tenant,
+          service: process.service,
+          method: 'GET',
+          route: routeOf(process, i),
+        };
         noteAnswered(state.poison, combination(usual), nowMs);
       }
     }
@@ -458,13 +497,19 @@ class Plane implements DataPlane {
     if (state === undefined || !this.#up) return;
     const nowMs = clock.monotonicMs();
     for (let tries = poison.repeated ? 2 : 1; tries > 0; tries -= 1) {
-      if (this.#table?.quarantines.some((rule) => rule.id === quarantineId(poison)) === true) return;
+      if (this.#table?.quarantines.some((rule) => rule.id === quarantineId(poison)) === true)
+        return;
       if (heldForMs(state.poison, combination(poison), nowMs) > 0) return;
       const lanes = (state.route?.replicas ?? []).flatMap(({ id, weight }) => {
         const track = state.health.tracks.get(id);
         const process = machine.find(id);
-        const serves = weight > 0 && track !== undefined && track.standing.kind !== 'out'
-          && process !== undefined && machine.isUp(process) && !process.hung;
+        const serves =
+          weight > 0 &&
+          track !== undefined &&
+          track.standing.kind !== 'out' &&
+          process !== undefined &&
+          machine.isUp(process) &&
+          !process.hung;
         return serves ? [process] : [];
       });
       const victim = chance.one('poison', lanes);
@@ -474,7 +519,8 @@ class Plane implements DataPlane {
       // Its suspects are told here, before the exit is heard of.
       this.#poisoned.add(victim);
       this.#dead(state, victim, [
-        { tenant, service, method, route, requestId }, ...this.#innocents(victim),
+        { tenant, service, method, route, requestId },
+        ...this.#innocents(victim),
       ]);
       machine.end(victim, { kind: 'signal', signal: 'SIGSEGV' });
     }

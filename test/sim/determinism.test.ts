@@ -26,6 +26,9 @@ describe('determinism', () => {
   });
 
   it('bad arguments of the simulator are refused with what was wrong', async () => {
-    await assert.rejects(run(process.execPath, [SIM, '--hours', 'many']), /--hours takes a number/u);
+    await assert.rejects(
+      run(process.execPath, [SIM, '--hours', 'many']),
+      /--hours takes a number/u,
+    );
   });
 });

@@ -10,7 +10,9 @@ import type { Simulation } from './simulation.ts';
 
 const MIB = 1_048_576;
 const RELEASES: Readonly<Record<ReleaseWord, ReleaseKind>> = {
-  good: 'good', 'crash-at-start': 'crash-at-start', 'errors-under-traffic': 'errors',
+  good: 'good',
+  'crash-at-start': 'crash-at-start',
+  'errors-under-traffic': 'errors',
 };
 
 export async function breakIt(sim: Simulation, fault: Fault): Promise<void> {
@@ -28,7 +30,7 @@ export async function breakIt(sim: Simulation, fault: Fault): Promise<void> {
     case 'slow':
       return on(sim, fault.replica, (p) => machine.set(p, { slowMs: fault.ms }));
     case 'leak': {
-      const leakBytesPerMs = fault.mibPerSecond * MIB / 1_000;
+      const leakBytesPerMs = (fault.mibPerSecond * MIB) / 1_000;
       return on(sim, fault.replica, (p) => machine.set(p, { leakBytesPerMs }));
     }
     case 'deploy':
@@ -79,8 +81,11 @@ async function deploy(sim: Simulation, service: ServiceName, kind: ReleaseKind):
 }
 
 function poison(
-  sim: Simulation, tenant: ReturnType<typeof tenantId>, service: ServiceName,
-  request: { readonly method: string; readonly route: string }, forMs: number,
+  sim: Simulation,
+  tenant: ReturnType<typeof tenantId>,
+  service: ServiceName,
+  request: { readonly method: string; readonly route: string },
+  forMs: number,
 ): void {
   const { method, route } = request;
   const rule = { tenant, service, method, route };
@@ -99,16 +104,20 @@ function victim(sim: Simulation): SimProcess | undefined {
   return service === undefined ? undefined : sim.chance.one('victim', sim.machine.alive(service));
 }
 
-const onVictim = (word: string, work: (sim: Simulation, p: SimProcess) => void): Draw => (sim) => {
-  const process = victim(sim);
-  if (process === undefined) return `${word} nobody`;
-  on(sim, process.id, (p) => work(sim, p));
-  return `${word} ${process.id}`;
-};
+const onVictim =
+  (word: string, work: (sim: Simulation, p: SimProcess) => void): Draw =>
+  (sim) => {
+    const process = victim(sim);
+    if (process === undefined) return `${word} nobody`;
+    on(sim, process.id, (p) => work(sim, p));
+    return `${word} ${process.id}`;
+  };
 
 /** A fault that goes away by itself, if its replica lives so long. */
 function passing(
-  sim: Simulation, process: SimProcess, change: Parameters<Simulation['machine']['set']>[1],
+  sim: Simulation,
+  process: SimProcess,
+  change: Parameters<Simulation['machine']['set']>[1],
   back: Parameters<Simulation['machine']['set']>[1],
 ): void {
   sim.machine.set(process, change);
@@ -119,18 +128,29 @@ function passing(
 }
 
 const endOf = (sim: Simulation, p: SimProcess): void =>
-  sim.machine.end(p, sim.chance.yes('exit', 0.5)
-    ? { kind: 'signal', signal: 'SIGKILL' } : { kind: 'code', code: 1 });
+  sim.machine.end(
+    p,
+    sim.chance.yes('exit', 0.5) ? { kind: 'signal', signal: 'SIGKILL' } : { kind: 'code', code: 1 },
+  );
 
 const DRAWS: readonly (readonly [number, Draw])[] = [
   [10, onVictim('kill', endOf)],
   [6, onVictim('hang', (sim, p) => passing(sim, p, { hung: true }, { hung: false }))],
-  [5, onVictim('errors', (sim, p) => passing(sim, p,
-    { errorRate: sim.chance.yes('rate', 0.5) ? 1 : 0.4 }, { errorRate: 0 }))],
+  [
+    5,
+    onVictim('errors', (sim, p) =>
+      passing(sim, p, { errorRate: sim.chance.yes('rate', 0.5) ? 1 : 0.4 }, { errorRate: 0 }),
+    ),
+  ],
   [4, onVictim('slow', (sim, p) => passing(sim, p, { slowMs: 2_000 }, { slowMs: 0 }))],
-  [3, onVictim('leak', (sim, p) => sim.machine.set(p, {
-    leakBytesPerMs: sim.chance.whole('leak', 2, 12) * MIB / 1_000,
-  }))],
+  [
+    3,
+    onVictim('leak', (sim, p) =>
+      sim.machine.set(p, {
+        leakBytesPerMs: (sim.chance.whole('leak', 2, 12) * MIB) / 1_000,
+      }),
+    ),
+  ],
   [3, (sim) => killAll(sim)],
   [5, (sim) => breakDatabase(sim)],
   [4, (sim) => randomPoison(sim)],
@@ -199,7 +219,13 @@ function lie(sim: Simulation): string {
 function randomDeploy(sim: Simulation): string {
   const service = sim.chance.one('deploy', SERVICES) ?? DATABASE;
   const kinds: readonly ReleaseKind[] = [
-    'good', 'good', 'good', 'crash-at-start', 'errors', 'never-ready', 'slow',
+    'good',
+    'good',
+    'good',
+    'crash-at-start',
+    'errors',
+    'never-ready',
+    'slow',
   ];
   const kind = sim.chance.one('deploy', kinds) ?? 'good';
   deploy(sim, service, kind).catch((error: unknown) => {
@@ -252,7 +278,10 @@ function ledgerAway(sim: Simulation): string {
 function badDriver(sim: Simulation): string {
   const forMs = sim.chance.whole('driver', 5_000, 60_000);
   sim.surroundings.driver = {
-    startFails: 0.3, startPartial: 0.2, startSlow: 0.3, stopSlow: 0.3,
+    startFails: 0.3,
+    startPartial: 0.2,
+    startSlow: 0.3,
+    stopSlow: 0.3,
   };
   sim.surroundings.pushes = { slow: 0.5, lost: 0.2 };
   sim.checkers.noteFault('driver', 'driver', forMs);

@@ -22,11 +22,14 @@ import type { Runtime } from '../../src/world/runtime.ts';
 import { DATABASE, NEEDS, POSTGRES, READY_PATH, RLS, SERVICES } from './setting.ts';
 import { Simulation } from './simulation.ts';
 
-const clockAt = (startMs: number): SimClock => openSimClock({
-  startMs, wallMs: 5_000_000, settle: async () => {
-    await setImmediate();
-  },
-});
+const clockAt = (startMs: number): SimClock =>
+  openSimClock({
+    startMs,
+    wallMs: 5_000_000,
+    settle: async () => {
+      await setImmediate();
+    },
+  });
 const receipt = mintReceipt(planId('p'), 'd', 1, '');
 const alive = (): Life => ({ dead: false });
 const [RECORDS = DATABASE] = SERVICES;
@@ -43,13 +46,28 @@ function bench(): Bench {
   const chance = openChance(1);
   const machine = openMachine({ clock, chance, needs: NEEDS, bootMs: () => [100, 100] });
   return {
-    clock, machine,
-    runtime: (life, faults = FLAWLESS) => openSimRuntime({
-      machine, clock, chance, life, faults: () => faults, onAct: () => undefined,
-    }),
+    clock,
+    machine,
+    runtime: (life, faults = FLAWLESS) =>
+      openSimRuntime({
+        machine,
+        clock,
+        chance,
+        life,
+        faults: () => faults,
+        onAct: () => undefined,
+      }),
     order: (id, service = RECORDS) => ({
-      id: asReplicaId(id), service, release: releaseId('r-1'), cwd: '/', command: ['x'], env: {},
-      port: 0, memoryBytes: 256 * 1_048_576, cpuCores: 1, logBytes: 1,
+      id: asReplicaId(id),
+      service,
+      release: releaseId('r-1'),
+      cwd: '/',
+      command: ['x'],
+      env: {},
+      port: 0,
+      memoryBytes: 256 * 1_048_576,
+      cpuCores: 1,
+      logBytes: 1,
     }),
   };
 }
@@ -67,14 +85,18 @@ async function within<T>(clock: SimClock, forMs: number, promise: Promise<T>): P
 
 describe('time and chance', () => {
   it('HP1: the heap gives timers by time, and by age within one moment', () => {
-    fc.assert(fc.property(fc.array(fc.nat(20)), (times) => {
-      const heap = openHeap();
-      times.forEach((atMs, order) => heap.push({ atMs, order, fire: () => undefined }));
-      const out = times.map(() => heap.pop()).map((t) => [t?.atMs ?? -1, t?.order ?? -1] as const);
-      const sorted = out.toSorted((a, b) => a[0] - b[0] || a[1] - b[1]);
-      assert.deepEqual(out, sorted);
-      assert.equal(heap.pop(), undefined);
-    }));
+    fc.assert(
+      fc.property(fc.array(fc.nat(20)), (times) => {
+        const heap = openHeap();
+        times.forEach((atMs, order) => heap.push({ atMs, order, fire: () => undefined }));
+        const out = times
+          .map(() => heap.pop())
+          .map((t) => [t?.atMs ?? -1, t?.order ?? -1] as const);
+        const sorted = out.toSorted((a, b) => a[0] - b[0] || a[1] - b[1]);
+        assert.deepEqual(out, sorted);
+        assert.equal(heap.pop(), undefined);
+      }),
+    );
   });
 
   it('SC1: time jumps from timer to timer, each in order, and stands still otherwise', async () => {
@@ -97,7 +119,7 @@ describe('time and chance', () => {
     assert.equal(seen.at(-1), 'c 5100');
   });
 
-  it('SC2: an aborted sleep rejects with the reason, and leaves no listener and no timer', async () => {
+  it('SC2: an aborted sleep rejects with the reason and leaves nothing behind', async () => {
     const clock = clockAt(0);
     const control = new AbortController();
     const reason = new Error('enough');
@@ -113,9 +135,12 @@ describe('time and chance', () => {
     const clock = clockAt(0);
     const life = alive();
     let woken = false;
-    void clock.ownedBy(life).sleep(10).then(() => {
-      woken = true;
-    });
+    void clock
+      .ownedBy(life)
+      .sleep(10)
+      .then(() => {
+        woken = true;
+      });
     life.dead = true;
     await clock.runUntil(100);
     assert.equal(woken, false);
@@ -125,8 +150,14 @@ describe('time and chance', () => {
     const [one, two] = [openChance(7), openChance(7)];
     two.next('other');
     const draws = Array.from({ length: 5 }, () => one.next('x'));
-    assert.deepEqual(draws, Array.from({ length: 5 }, () => two.next('x')));
-    assert.notDeepEqual(draws, Array.from({ length: 5 }, () => openChance(8).next('x')));
+    assert.deepEqual(
+      draws,
+      Array.from({ length: 5 }, () => two.next('x')),
+    );
+    assert.notDeepEqual(
+      draws,
+      Array.from({ length: 5 }, () => openChance(8).next('x')),
+    );
     for (const draw of draws) assert.ok(draw >= 0 && draw < 1);
     assert.equal(openChance(1).one('x', []), undefined);
     const ids = openSimIds();
@@ -164,14 +195,14 @@ describe('the simulated machine', () => {
   it('SM2: a leak ends at the memory limit, not before', async () => {
     const { clock, machine, order } = bench();
     const process = machine.spawn(order('records-1'));
-    machine.set(process, { leakBytesPerMs: 10 * 1_048_576 / 1_000 });
+    machine.set(process, { leakBytesPerMs: (10 * 1_048_576) / 1_000 });
     await clock.runUntil(10_000);
     assert.equal(process.exit, undefined);
     await clock.runUntil(30_000);
     assert.deepEqual(process.exit, { kind: 'memory' });
   });
 
-  it('releases crash at start, never get ready, or need what is missing, as they are told', async () => {
+  it('releases crash at start, or need what is missing, as they are told', async () => {
     const { clock, machine, order } = bench();
     machine.releaseKinds.set(releaseId('r-1'), 'crash-at-start');
     const process = machine.spawn(order('records-1'));
@@ -236,8 +267,14 @@ describe('the simulated runtime', () => {
     const report = await runtime(alive()).adopt(
       new Set(['records-1', 'records-3'].map(asReplicaId)),
     );
-    assert.deepEqual(report.adopted.map((r) => r.id), ['records-1']);
-    assert.deepEqual(report.reaped.map((r) => r.replica), ['records-2']);
+    assert.deepEqual(
+      report.adopted.map((r) => r.id),
+      ['records-1'],
+    );
+    assert.deepEqual(
+      report.reaped.map((r) => r.replica),
+      ['records-2'],
+    );
     assert.deepEqual(report.ended, [{ id: 'records-3', exit: { kind: 'memory' } }]);
   });
 
@@ -257,13 +294,21 @@ describe('simulated probes, controls and ledger', () => {
     const { clock, machine, order } = bench();
     const life = alive();
     const probes = openSimProbes({
-      machine, clock, life, readyPath: READY_PATH, providers: new Map([[POSTGRES, DATABASE]]),
+      machine,
+      clock,
+      life,
+      readyPath: READY_PATH,
+      providers: new Map([[POSTGRES, DATABASE]]),
     });
     const process = machine.spawn(order('records-1'));
     const database = machine.spawn(order('database-1', DATABASE));
     const endpoint = { host: '127.0.0.1', port: process.port };
     const spec = {
-      kind: 'http', path: READY_PATH, intervalMs: 1, timeoutMs: 500, failures: 2,
+      kind: 'http',
+      path: READY_PATH,
+      intervalMs: 1,
+      timeoutMs: 500,
+      failures: 2,
     } as const;
     assert.equal((await probes.probe(endpoint, spec)).kind, 'unreachable');
     await clock.runUntil(200);
@@ -283,11 +328,18 @@ describe('simulated probes, controls and ledger', () => {
     assert.equal(await within(clock, 5_000, probes.probe(endpoint, spec)), 'open');
   });
 
-  it('SO3, SO4: controls enforce what is named with a receipt; away, nothing is satisfied', async () => {
-    const tables = new Map([['a', false], ['b', false]]);
+  it('SO3, SO4: controls enforce what is named; away, nothing is satisfied', async () => {
+    const tables = new Map([
+      ['a', false],
+      ['b', false],
+    ]);
     let isUp = true;
     const controls = openSimControls({
-      life: alive(), tables, isUp: () => isUp, fails: () => false, onEnforce: () => undefined,
+      life: alive(),
+      tables,
+      isUp: () => isUp,
+      fails: () => false,
+      onEnforce: () => undefined,
     });
     assert.equal((await controls.measure(RLS)).kind, 'not-satisfied');
     await assert.rejects(controls.enforce(RLS, ['a'], { ...receipt }), /receipt/u);
@@ -304,7 +356,10 @@ describe('simulated probes, controls and ledger', () => {
     const disk = ledgerDisk();
     const seen: number[] = [];
     const ledger = openSimLedger({
-      disk, life: alive(), before: () => undefined, onEntry: ({ index }) => seen.push(index),
+      disk,
+      life: alive(),
+      before: () => undefined,
+      onEntry: ({ index }) => seen.push(index),
     });
     const intent = await ledger.intent('s', { run: 'r' });
     assert.equal(ledger.openIntents()[0]?.index, intent.index);
@@ -319,7 +374,7 @@ describe('simulated probes, controls and ledger', () => {
 });
 
 describe('the data plane and the whole', () => {
-  it('SG1, SG2: an older table is not applied, and what a table holds back reaches nobody', async () => {
+  it('SG1, SG2: an older table is not applied, what is held back reaches nobody', async () => {
     const sim = new Simulation({ seed: 3, tuning: { probeMs: 500 } });
     sim.boot();
     await sim.run(10_000);
@@ -332,16 +387,21 @@ describe('the data plane and the whole', () => {
     assert.ok(tenant !== undefined);
     const poison = { tenant, service: RECORDS, method: 'POST', route: '/x', repeated: false };
     const rule = { ...poison, id: `quarantine:${tenant}/${RECORDS}/POST//x`, reason: 'test' };
-    await gateways.push({
-      ...now, version: now.version + 1, quarantines: [rule as never],
-    }, 100);
+    await gateways.push(
+      {
+        ...now,
+        version: now.version + 1,
+        quarantines: [rule as never],
+      },
+      100,
+    );
     const stop = sim.plane.poison(poison);
     await sim.run(10_000);
     stop();
     assert.equal(sim.machine.alive(RECORDS).length, 4);
   });
 
-  it('SY1, SY2: a killed control plane does nothing more, and the next one adopts all', async () => {
+  it('SY1, SY2: a killed control plane does nothing more, the next adopts all', async () => {
     const sim = new Simulation({ seed: 3, tuning: { probeMs: 500 } });
     sim.boot();
     await sim.run(10_000);

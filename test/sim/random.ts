@@ -27,11 +27,12 @@ export interface SeedOptions {
   readonly onLine?: (atMs: number, text: string) => void;
 }
 
-/** A seed has quiet stretches, in which simulated hours are cheap, and stretches full of trouble. */
+/** A seed has quiet stretches, in which hours are cheap, and stretches full of trouble. */
 const QUIET_S = { from: 60, to: 900 } as const;
 const BURST = { faultsMax: 5, gapMsMax: 12_000, chance: 0.4 } as const;
 const LAST_QUIET_MS = 480_000;
 const SWEEP_MS = 20_000;
+const REAL_LEDGER_EVERY = 5;
 
 export async function runSeed(options: SeedOptions): Promise<SeedReport> {
   const { seed, hours } = options;
@@ -52,7 +53,8 @@ export async function runSeed(options: SeedOptions): Promise<SeedReport> {
   while (isFine() && left() > 0) {
     await rest(sim, Math.min(left(), sim.chance.whole('gap', QUIET_S.from, QUIET_S.to) * 1_000));
     const count = sim.chance.yes('burst', BURST.chance)
-      ? sim.chance.whole('burst', 2, BURST.faultsMax) : 1;
+      ? sim.chance.whole('burst', 2, BURST.faultsMax)
+      : 1;
     for (let i = 0; i < count && isFine() && left() > 0; i += 1) {
       faults += 1;
       say(`FAULT              ${breakSomething(sim)}`);
@@ -61,18 +63,32 @@ export async function runSeed(options: SeedOptions): Promise<SeedReport> {
   }
   await rest(sim, endMs - sim.nowMs);
   if (isFine()) sim.checkers.final();
+  const report = await sim.realLedger?.verify();
+  if (report?.kind === 'damaged') {
+    for (const found of report.findings) sim.checkers.fail('ledger', JSON.stringify(found));
+  }
   const { requests, failed } = sim.plane.totals;
   return {
-    seed, hours, violations: sim.checkers.violations, digest: sim.digest(), faults,
-    incidents: sim.disk.incidents.size, acts: sim.checkers.acts, entries: sim.ledger.size,
-    requests: Math.round(requests), failed: Math.round(failed), story,
+    seed,
+    hours,
+    violations: sim.checkers.violations,
+    digest: sim.digest(),
+    faults,
+    incidents: sim.disk.incidents.size,
+    acts: sim.checkers.acts,
+    entries: sim.ledger.size,
+    requests: Math.round(requests),
+    failed: Math.round(failed),
+    story,
   };
 }
 
 /** Which surroundings a seed gets: some have slow disks, some die at crash points by themselves. */
 export function simulationOf(seed: number): Simulation {
   const sim: Simulation = new Simulation({
-    seed, diskMs: seed % 3 === 0 ? 40 : 0,
+    seed,
+    diskMs: seed % 3 === 0 ? 40 : 0,
+    realLedger: seed % REAL_LEDGER_EVERY === 0,
     crashAt: () => seed % 2 === 0 && sim.nowMs > 60_000 && sim.chance.yes('crash', 0.004),
   });
   return sim;

@@ -14,15 +14,20 @@ describe('scenarios, in simulation', () => {
     it(`${each.number}. ${each.name}`, async () => {
       const sim = new Simulation({ seed: each.number, tuning: { probeMs: 500 } });
       const judged = await play(each, await simulatedStage(sim), PLAY);
-      assert.deepEqual(judged.filter(({ held }) => !held), []);
+      assert.deepEqual(
+        judged.filter(({ held }) => !held),
+        [],
+      );
       assert.equal(judged.length, each.timeline.filter((m) => m.kind === 'want').length);
       assert.deepEqual(sim.checkers.violations, []);
     });
   }
 
   it('all thirteen of the issue are told', () => {
-    assert.deepEqual([...new Set(SCENARIOS.map((s) => s.number))],
-      Array.from({ length: 13 }, (_, i) => i + 1));
+    assert.deepEqual(
+      [...new Set(SCENARIOS.map((s) => s.number))],
+      Array.from({ length: 13 }, (_, i) => i + 1),
+    );
   });
 
   it('PY1: an expectation that does not come true fails, and each is judged once', async () => {
@@ -33,6 +38,9 @@ describe('scenarios, in simulation', () => {
     ]);
     const sim = new Simulation({ seed: 1, tuning: { probeMs: 500 } });
     const judged = await play(wrong, await simulatedStage(sim), PLAY);
-    assert.deepEqual(judged.map(({ held }) => held), [false, false]);
+    assert.deepEqual(
+      judged.map(({ held }) => held),
+      [false, false],
+    );
   });
 });

@@ -14,8 +14,12 @@ const LINE_EVERY = 10;
 
 const { values } = parseArgs({
   options: {
-    seed: { type: 'string' }, seeds: { type: 'string' }, from: { type: 'string' },
-    hours: { type: 'string' }, json: { type: 'boolean' }, verbose: { type: 'boolean' },
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    from: { type: 'string' },
+    hours: { type: 'string' },
+    json: { type: 'boolean' },
+    verbose: { type: 'boolean' },
   },
 });
 const print = (line: string): boolean => process.stdout.write(`${line}\n`);
@@ -47,10 +51,12 @@ async function runAll(): Promise<number> {
     if (values.json === true) continue;
     if (!single && done % LINE_EVERY !== 0 && done !== count) continue;
     const tookS = (performance.now() - startedMs) / 1_000;
-    print(`${done} seeds × ${hours} h: ${sums.faults} faults, ${sums.incidents} incidents, `
-      + `${sums.acts} acts, ${sums.requests} requests (${sums.failed} failed), 0 violations; `
-      + `${tookS.toFixed(1)} s, ${(done * hours / tookS).toFixed(1)} simulated hours a second`
-      + (single ? `; digest ${report.digest.slice(0, 16)}` : ''));
+    print(
+      `${done} seeds × ${hours} h: ${sums.faults} faults, ${sums.incidents} incidents, ` +
+        `${sums.acts} acts, ${sums.requests} requests (${sums.failed} failed), 0 violations; ` +
+        `${tookS.toFixed(1)} s, ${((done * hours) / tookS).toFixed(1)} simulated hours a second` +
+        (single ? `; digest ${report.digest.slice(0, 16)}` : ''),
+    );
   }
   return 0;
 }

@@ -26,20 +26,29 @@ import { openSimClock } from '../../src/world/sim/clock.ts';
 import type { Life, SimClock } from '../../src/world/sim/clock.ts';
 import { openSimControls } from '../../src/world/sim/controls.ts';
 import { ledgerDisk, openSimLedger } from '../../src/world/sim/ledger.ts';
-import type { LedgerDisk } from '../../src/world/sim/ledger.ts';
+import type { LedgerDisk, SimEntry } from '../../src/world/sim/ledger.ts';
 import { openMachine } from '../../src/world/sim/machine.ts';
 import type { Machine, ReleaseKind } from '../../src/world/sim/machine.ts';
 import { openSimProbes } from '../../src/world/sim/probes.ts';
 import { FLAWLESS, openSimRuntime } from '../../src/world/sim/runtime.ts';
 import type { DriverFaults } from '../../src/world/sim/runtime.ts';
 import type { ReplicaOrder } from '../../src/world/runtime.ts';
+import type { Ledger } from '../../src/world/ledger.ts';
 import type { World } from '../../src/world/world.ts';
 import { openCheckers } from './checkers.ts';
 import type { Checkers } from './checkers.ts';
 import { openDataPlane } from './data-plane.ts';
 import type { DataPlane } from './data-plane.ts';
+import { RealLedger } from './real-ledger.ts';
 import {
-  DATABASE, NEEDS, POSTGRES, READY_PATH, SERVICES, TABLES, TENANTS, settingOf,
+  DATABASE,
+  NEEDS,
+  POSTGRES,
+  READY_PATH,
+  SERVICES,
+  TABLES,
+  TENANTS,
+  settingOf,
 } from './setting.ts';
 import type { Tuning } from './setting.ts';
 
@@ -51,6 +60,8 @@ export interface SimulationOptions {
   /** The control plane dies when it passes this point, once. */
   readonly crashAt?: (name: string) => boolean;
   readonly calmLookMs?: number;
+  /** Runs over the real transparency log, on a disk in memory. */
+  readonly realLedger?: boolean;
 }
 
 /** Faults of the surroundings, changed while the simulation runs. */
@@ -85,10 +96,14 @@ export class Simulation {
   readonly checkers: Checkers;
   readonly manifest: Manifest;
   readonly surroundings: Surroundings = {
-    driver: FLAWLESS, pushes: { slow: 0, lost: 0 }, ledgerBackAtMs: 0, enforceFails: 0,
+    driver: FLAWLESS,
+    pushes: { slow: 0, lost: 0 },
+    ledgerBackAtMs: 0,
+    enforceFails: 0,
   };
   /** Hears of each line of the story. */
   onStory: ((event: StoryEvent) => void) | undefined;
+  readonly realLedger: RealLedger | undefined;
   readonly #ids = openSimIds();
   readonly #trace = createHash('sha256');
   #now: Incarnation | undefined;
@@ -98,6 +113,7 @@ export class Simulation {
   constructor(options: SimulationOptions) {
     this.options = options;
     this.chance = openChance(options.seed);
+    this.realLedger = options.realLedger === true ? new RealLedger() : undefined;
     const settle = async (): Promise<void> => {
       await setImmediate();
     };
@@ -105,11 +121,16 @@ export class Simulation {
     this.manifest = settingOf({ probeMs: 2_000, ...options.tuning });
     const { clock, chance } = this;
     this.machine = openMachine({
-      clock, chance, needs: NEEDS,
+      clock,
+      chance,
+      needs: NEEDS,
       bootMs: (service) => (service === DATABASE ? [800, 1_500] : [150, 600]),
     });
     this.plane = openDataPlane({
-      machine: this.machine, clock, chance, tenants: TENANTS,
+      machine: this.machine,
+      clock,
+      chance,
+      tenants: TENANTS,
       requestsPerSecond: new Map(SERVICES.map((name, i) => [name, i === 0 ? 60 : 40])),
       pushes: () => this.surroundings.pushes,
       onPush: (before, table) => this.checkers.onPush(before, table),
@@ -155,7 +176,7 @@ export class Simulation {
     this.#now = incarnation;
     this.trace(`boot ${this.#starts}`);
     this.#bring(incarnation).catch((error: unknown) => {
-      this.checkers.fail('boot', messageOf(error));
+      if (!life.dead) this.checkers.fail('boot', messageOf(error));
     });
   }
 
@@ -165,6 +186,7 @@ export class Simulation {
     if (now === undefined) return;
     now.life.dead = true;
     now.store.kill();
+    this.realLedger?.crash();
     this.#now = undefined;
     this.trace('killed');
     this.checkers.onKill();
@@ -195,9 +217,16 @@ export class Simulation {
     const id = releaseId(`r-${this.#releases}`);
     this.machine.releaseKinds.set(id, kind);
     return {
-      id, service, digest: `sha256:${this.#releases}`, dir: `/releases/${id}`,
-      command: ['node', 'server.ts'], cwd: '.', env: {}, createdAtMs: this.clock.nowMs(),
-      schema: undefined, verdict: { kind: 'new' },
+      id,
+      service,
+      digest: `sha256:${this.#releases}`,
+      dir: `/releases/${id}`,
+      command: ['node', 'server.ts'],
+      cwd: '.',
+      env: {},
+      createdAtMs: this.clock.nowMs(),
+      schema: undefined,
+      verdict: { kind: 'new' },
     };
   }
 
@@ -205,39 +234,57 @@ export class Simulation {
     const { diskMs = 0 } = this.options;
     if (diskMs === 0) return {};
     const pause = (): Promise<void> =>
-      this.clock.ownedBy(life).sleep(this.chance.next('store') * diskMs / 2);
+      this.clock.ownedBy(life).sleep((this.chance.next('store') * diskMs) / 2);
     return { before: pause, after: pause };
   }
 
-  #world(incarnation: Incarnation): World {
+  /** Both keep the same mirror of what is open; the real one is opened anew by each incarnation. */
+  async #openLedger(life: Life): Promise<Ledger> {
+    const owned = this.clock.ownedBy(life);
+    const before = (): Promise<void> => this.#ledgerGate(owned);
+    const { ledger: disk } = this;
+    if (this.realLedger !== undefined) {
+      return this.realLedger.open({ life, clock: owned, disk, before });
+    }
+    const onEntry = (entry: SimEntry): void => this.checkers.onEntry(entry);
+    return openSimLedger({ disk, life, before, onEntry });
+  }
+
+  #world(incarnation: Incarnation, ledger: Ledger): World {
     const { clock, chance, machine, surroundings } = this;
     const { life } = incarnation;
     const owned = clock.ownedBy(life);
     return {
-      clock: owned, random: chance, ids: this.#ids,
+      clock: owned,
+      random: chance,
+      ids: this.#ids,
       log: openSimLog((line) => {
         if (!life.dead) this.checkers.onLog(line);
       }),
       runtime: openSimRuntime({
-        machine, clock, chance, life, faults: () => surroundings.driver,
+        machine,
+        clock,
+        chance,
+        life,
+        faults: () => surroundings.driver,
         onAct: (act, receipt) => this.checkers.onAct(act, receipt),
       }),
       store: this.checkers.watchStore(incarnation.store),
       gateways: this.plane.connect(life),
-      ledger: openSimLedger({
-        disk: this.ledger, life,
-        before: () => this.#ledgerGate(owned),
-        onEntry: (entry) => this.checkers.onEntry(entry),
-      }),
+      ledger,
       probes: openSimProbes({
-        machine, clock, life, readyPath: READY_PATH, providers: new Map([[POSTGRES, DATABASE]]),
+        machine,
+        clock,
+        life,
+        readyPath: READY_PATH,
+        providers: new Map([[POSTGRES, DATABASE]]),
       }),
       controls: openSimControls({
-        life, tables: this.tables,
+        life,
+        tables: this.tables,
         isUp: () => machine.alive(DATABASE).some((p) => machine.isUp(p) && !p.hung),
         fails: () => chance.yes('enforce', surroundings.enforceFails),
-        onEnforce: (check, subjects, receipt) =>
-          this.checkers.onEnforce(check, subjects, receipt),
+        onEnforce: (check, subjects, receipt) => this.checkers.onEnforce(check, subjects, receipt),
       }),
     };
   }
@@ -251,7 +298,9 @@ export class Simulation {
 
   async #bring(incarnation: Incarnation): Promise<void> {
     const { number, life } = incarnation;
-    const world = this.#world(incarnation);
+    const ledger = await this.#openLedger(life);
+    if (life.dead) return;
+    const world = this.#world(incarnation, ledger);
     const { store } = world;
     const owner = `controller-${number}`;
     let lease = await store.lease(owner, this.clock.nowMs(), 3_600_000_000);
@@ -262,7 +311,9 @@ export class Simulation {
     if (lease.kind === 'taken') throw new Error('the lease of a dead controller stays taken');
     const { epoch } = lease;
     const [book, runs, incidents] = await Promise.all([
-      store.fleet(), store.openRuns(), store.openIncidents(),
+      store.fleet(),
+      store.openRuns(),
+      store.openIncidents(),
     ]);
     const adoption = await adopt(book, runs, world.runtime);
     if (adoption.gone.length > 0) await store.changeFleet({ replicas: adoption.gone }, epoch);
@@ -271,11 +322,19 @@ export class Simulation {
     const calmMs = this.options.calmLookMs ?? 5_000;
     const isBusy = (): boolean => this.#isBusy(incarnation);
     const loop = createLoop({
-      world, epoch, fleet, incidents, runs,
+      world,
+      epoch,
+      fleet,
+      incidents,
+      runs,
       manifest: () => this.manifest,
-      table: (now, version) => buildTable(now, version, {
-        manifest: this.manifest, keys: new Map(), jwt: [], assertionRoot: '',
-      }),
+      table: (now, version) =>
+        buildTable(now, version, {
+          manifest: this.manifest,
+          keys: new Map(),
+          jwt: [],
+          assertionRoot: '',
+        }),
       order: (replica, release) => this.#order(replica, release),
       digest: (essence) => createHash('sha256').update(canonicalJson(essence)).digest('hex'),
       crashPoint: (name) => this.#crashPoint(name, life),
@@ -290,9 +349,12 @@ export class Simulation {
     }
     const { adopted, ended } = adoption.report;
     loop.state.recorder.tell({
-      entry: 'controller.started', kind: 'controller.started',
-      text: adopted.length + ended.length === 0 ? 'the controller started'
-        : `the controller started: ${adopted.length} replicas adopted, ${ended.length} had ended`,
+      entry: 'controller.started',
+      kind: 'controller.started',
+      text:
+        adopted.length + ended.length === 0
+          ? 'the controller started'
+          : `the controller started: ${adopted.length} replicas adopted, ${ended.length} had ended`,
       data: { epoch },
     });
     loop.state.recorder.onStory((event) => {
@@ -302,38 +364,60 @@ export class Simulation {
     });
     loop.run().then(
       () => this.checkers.fail('loop', 'ended by itself'),
-      (error: unknown) => this.checkers.fail('loop', error instanceof Error
-        ? error.stack ?? error.message : messageOf(error)),
+      (error: unknown) =>
+        this.checkers.fail(
+          'loop',
+          error instanceof Error ? (error.stack ?? error.message) : messageOf(error),
+        ),
     );
     void loop.state.book.publish();
   }
 
-  /** A controller that has nothing to look at closely looks less often: simulated hours are cheap. */
+  /** With nothing to look at closely it looks less often: simulated hours are cheap. */
   #isBusy({ loop }: Incarnation): boolean {
     if (loop === undefined) return true;
     const { state } = loop;
-    return state.incidents.size > 0 || state.live.size > 0 || state.findings.length > 0
-      || this.nowMs < this.checkers.busyUntilMs;
+    return (
+      state.incidents.size > 0 ||
+      state.live.size > 0 ||
+      state.findings.length > 0 ||
+      this.nowMs < this.checkers.busyUntilMs
+    );
   }
 
   async #firstBook(world: World, epoch: number): Promise<void> {
     const specs = [...this.manifest.services.values()];
     const releases = specs.map((spec) => this.#newRelease(spec.name, 'good'));
-    await world.store.changeFleet({
-      releases,
-      services: specs.map((spec, i) => ({
-        name: spec.name, replicas: spec.replicas.min, release: releases[i]?.id ?? releaseId('r'),
-        previous: undefined, releasedAtMs: undefined, nextOrdinal: 1, paused: false,
-      })),
-    }, epoch);
+    await world.store.changeFleet(
+      {
+        releases,
+        services: specs.map((spec, i) => ({
+          name: spec.name,
+          replicas: spec.replicas.min,
+          release: releases[i]?.id ?? releaseId('r'),
+          previous: undefined,
+          releasedAtMs: undefined,
+          nextOrdinal: 1,
+          paused: false,
+        })),
+      },
+      epoch,
+    );
   }
 
   async #order(replica: Replica, release: Release): Promise<ReplicaOrder> {
     const spec = this.manifest.services.get(replica.service);
     return {
-      id: replica.id, service: replica.service, release: release.id, cwd: release.dir,
-      command: release.command, env: {}, port: 0, memoryBytes: spec?.resources.memoryBytes,
-      cpuCores: 1, logBytes: 1_048_576,
+      id: replica.id,
+      service: replica.service,
+      release: release.id,
+      cwd: release.dir,
+      command: release.command,
+      env: {},
+      port: 0,
+      memoryBytes: spec?.resources.memoryBytes,
+      cpuCores: 1,
+      logBytes: 1_048_576,
     };
   }
 

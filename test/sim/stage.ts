@@ -19,7 +19,8 @@ export async function simulatedStage(sim: Simulation): Promise<Stage> {
     status: async () => snapshot(sim),
     story: async (after) => {
       const from = Math.max(after, firstSeq);
-      return sim.disk.story.filter((e) => e.seq > from)
+      return sim.disk.story
+        .filter((e) => e.seq > from)
         .map(({ seq, kind, incident, service, text }) => ({ seq, kind, incident, service, text }));
     },
     traffic: async () => ({
@@ -36,22 +37,33 @@ function snapshot(sim: Simulation): Snapshot | undefined {
   const fleet = state.book.fleet();
   return {
     services: [...fleet.services.values()].map((book) => ({
-      name: book.name, wanted: book.replicas, release: book.release,
-      replicas: [...fleet.replicas.values()].filter((r) => r.service === book.name).map((r) => {
-        const view = canvas.replicas.get(r.id);
-        return {
-          id: r.id, pid: sim.machine.find(r.id)?.pid, phase: r.phase, role: r.role,
-          weight: r.weight, release: r.release,
-          available: view !== undefined && isAvailable(view),
-        };
-      }),
+      name: book.name,
+      wanted: book.replicas,
+      release: book.release,
+      replicas: [...fleet.replicas.values()]
+        .filter((r) => r.service === book.name)
+        .map((r) => {
+          const view = canvas.replicas.get(r.id);
+          return {
+            id: r.id,
+            pid: sim.machine.find(r.id)?.pid,
+            phase: r.phase,
+            role: r.role,
+            weight: r.weight,
+            release: r.release,
+            available: view !== undefined && isAvailable(view),
+          };
+        }),
     })),
     incidents: [...incidents.values()].map((i) => ({
-      id: i.id, title: i.title, state: i.state.kind,
+      id: i.id,
+      title: i.title,
+      state: i.state.kind,
       reason: 'reason' in i.state ? i.state.reason : undefined,
     })),
     quarantines: [...fleet.quarantines.values()].map((q) => ({
-      tenant: q.tenant, route: `${q.method} ${q.route}`,
+      tenant: q.tenant,
+      route: `${q.method} ${q.route}`,
     })),
   };
 }

@@ -107,7 +107,7 @@ function liveOf(
     logBytes,
     cage: ward.cages.reopen(cage),
     killsBefore: 0,
-    child: undefined,
+    isTold: false,
     ended: Promise.withResolvers<Exit>(),
     hurry: new AbortController(),
     stop: undefined,

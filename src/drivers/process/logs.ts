@@ -31,6 +31,8 @@ const { O_APPEND, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_W
 export interface ReplicaLogs {
   /** A descriptor to hand to the replica; the caller closes its own copy. */
   open(name: string): number;
+  /** Where that log is. */
+  file(name: string): string;
   /** To be called about every second. Answers how many bytes a flood lost, mostly 0. */
   check(name: string, logBytes: number): number;
   tail(name: string, bytes: number): string;
@@ -46,6 +48,7 @@ export function openLogs(dir: string): ReplicaLogs {
   const path = (name: string, age = 0): string =>
     join(folder, age === 0 ? `${name}.log` : `${name}.log.${age}`);
   return {
+    file: (name) => path(name),
     open: (name) => openSync(path(name), O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW, 0o600),
     check(name, logBytes) {
       const before = sizes.get(name) ?? 0;

@@ -23,6 +23,7 @@ import type {
 } from '../../world/runtime.ts';
 import { adoptAll } from './adopt.ts';
 import { openCages } from './cgroups.ts';
+import { openLauncher } from './launcher.ts';
 import { openLogs } from './logs.ts';
 import { openMachine, type ProcessFacts } from './machine.ts';
 import { openPorts, type PortRange } from './ports.ts';
@@ -70,6 +71,7 @@ export async function openProcessRuntime(options: ProcessRuntimeOptions): Promis
     logs: openLogs(dir),
     cages: openCages(`${options.instance}.${owner}`),
     ports: openPorts(HOST, options.portRange, Number.parseInt(owner.slice(0, 8), 16)),
+    launcher: openLauncher(),
     clock: options.clock,
     log: options.log,
     live: new Map(),
@@ -223,7 +225,7 @@ class ProcessRuntime implements Runtime {
     this.#closing.abort();
     await Promise.allSettled([...this.#starting.values(), ...this.#ward.sweeps.values()]);
     this.#listeners.clear();
-    for (const live of this.#ward.live.values()) live.child?.removeAllListeners('exit');
+    this.#ward.launcher.close();
     this.#ward.cages.close();
   }
 

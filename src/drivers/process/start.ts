@@ -1,5 +1,4 @@
 // How does an order become a process? Check, port, intent on disk, spawn, identity on disk, cage.
-import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { messageOf } from '../../model/errors.ts';
 import type { Exit } from '../../model/replica.ts';
@@ -7,6 +6,7 @@ import type { ReplicaOrder, StartAnswer } from '../../world/runtime.ts';
 import type { Cage } from './cage.ts';
 import { launchOf, type Launch } from './command.ts';
 import { killGroup } from './ending.ts';
+import type { End } from './launcher.ts';
 import { groupOf } from './machine.ts';
 import { fileNameOf } from './record.ts';
 import { leaderEnded } from './stop.ts';
@@ -63,23 +63,23 @@ async function launchReplica(
   ward.records.write({ id, service, release, port, logBytes, bootId, state: { kind: 'intent' } });
   const cage = buildCage(ward, order);
   const killsBefore = cage?.memoryKills() ?? 0;
-  const child = await spawnInto(ward, order, launch);
-  if (!('child' in child)) {
+  const spawned = await spawnInto(ward, order, launch);
+  if (!('end' in spawned)) {
     cage?.remove();
-    return child;
+    return spawned;
   }
   const live: Live = {
     id,
     service,
     release,
     port,
-    pid: child.pid,
-    start: ward.machine.facts(child.pid)?.start ?? '',
+    pid: spawned.pid,
+    start: ward.machine.facts(spawned.pid)?.start ?? '',
     startedAtMs: ward.clock.monotonicMs(),
     logBytes,
     cage,
     killsBefore,
-    child: child.child,
+    isTold: true,
     ended: Promise.withResolvers<Exit>(),
     hurry: new AbortController(),
     stop: undefined,
@@ -93,7 +93,11 @@ async function launchReplica(
     killGroup(ward.machine, live);
     throw error;
   }
-  child.child.once('exit', (code, signal) => leaderEnded(ward, live, exitOf(code, signal)));
+  void spawned.end.then((end) => {
+    // Without its launcher nobody tells of its end: it is looked for like an adopted one.
+    if (end.kind === 'lost') live.isTold = false;
+    else leaderEnded(ward, live, exitOf(end.code, end.signal));
+  });
   return live;
 }
 
@@ -114,43 +118,39 @@ function buildCage(ward: Ward, order: ReplicaOrder): Cage | undefined {
 }
 
 interface Spawned {
-  readonly child: ChildProcess;
   readonly pid: number;
+  readonly end: Promise<End>;
 }
 
-/** `detached` makes it the leader of its own session and group, out of reach of our terminal. */
+/** The log is made here, safely; the launcher opens it again and hands it to the replica. */
 async function spawnInto(
   ward: Ward,
   order: ReplicaOrder,
   launch: Launch,
 ): Promise<Spawned | Failed> {
-  let logFd: number | undefined;
+  const name = fileNameOf(order.id);
   try {
-    logFd = ward.logs.open(fileNameOf(order.id));
-    const child = spawn(launch.file, launch.args, {
-      cwd: order.cwd,
-      env: launch.env,
-      detached: true,
-      stdio: ['ignore', logFd, logFd],
-    });
-    const { pid } = child;
-    if (pid === undefined) {
-      return await new Promise((done) => child.once('error', (e) => done(refusal(launch, e))));
-    }
-    child.on('error', (error) => ward.log.warn('replica process', { reason: messageOf(error) }));
-    // The controller must be able to end while its replicas go on.
-    child.unref();
-    return { child, pid };
+    closeSync(ward.logs.open(name));
   } catch (error) {
-    return refusal(launch, error);
-  } finally {
-    if (logFd !== undefined) closeSync(logFd);
+    return refusal(launch, codeOf(error));
   }
+  const { file, args, env } = launch;
+  const answer = await ward.launcher.launch({
+    file,
+    args,
+    env,
+    cwd: order.cwd,
+    log: ward.logs.file(name),
+  });
+  return answer.kind === 'refused' ? refusal(launch, answer.code) : answer;
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? 'unknown error';
 }
 
 /** Never shows arguments or environment: the text goes to people and into the ledger. */
-function refusal(launch: Launch, error: unknown): Failed {
-  const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
+function refusal(launch: Launch, code: string): Failed {
   if (code === 'ENOENT')
     return failed(false, 'KIN_COMMAND_NOT_FOUND', `the interpreter of ${launch.file} is missing`);
   if (code === 'EACCES' || code === 'ENOEXEC' || code === 'EPERM')

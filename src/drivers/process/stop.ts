@@ -49,10 +49,9 @@ async function endedWithin(ward: Ward, live: Live, ms: number): Promise<boolean>
   const wait = ward.clock.sleep(ms, patience.signal).catch(() => undefined);
   const over = wait.then(() => patience.abort());
   // Nobody tells us of the end of a process that is not our child: look often while we wait for it.
-  const polled =
-    live.child === undefined
-      ? leaderGone(ward.machine, live, ward.clock, patience.signal).then(() => lookAt(ward, live))
-      : over;
+  const polled = !live.isTold
+    ? leaderGone(ward.machine, live, ward.clock, patience.signal).then(() => lookAt(ward, live))
+    : over;
   await Promise.race([live.ended.promise, Promise.all([over, polled])]);
   patience.abort();
   live.hurry.signal.removeEventListener('abort', hurry);
@@ -61,7 +60,7 @@ async function endedWithin(ward: Ward, live: Live, ms: number): Promise<boolean>
 
 /** For adopted replicas: notices the end of the leader. */
 export function lookAt(ward: Ward, live: Live): void {
-  if (!ward.live.has(live.id) || live.child !== undefined) return;
+  if (!ward.live.has(live.id) || live.isTold) return;
   const facts = ward.machine.facts(live.pid);
   if (facts?.state === 'alive' && facts.start === live.start) return;
   leaderEnded(

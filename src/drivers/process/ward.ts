@@ -1,11 +1,11 @@
 // What do the parts of the process driver share? One context, and one value for each living
 // replica.
-import type { ChildProcess } from 'node:child_process';
 import type { Clock, Log } from '../../world/clock.ts';
 import type { ReleaseId, ReplicaId, ServiceName } from '../../model/ids.ts';
 import type { Exit } from '../../model/replica.ts';
 import type { RunningReplica, RuntimeEvent, StopAnswer } from '../../world/runtime.ts';
 import type { Cage, Cages } from './cage.ts';
+import type { Launcher } from './launcher.ts';
 import type { ReplicaLogs } from './logs.ts';
 import type { Machine } from './machine.ts';
 import type { Ports } from './ports.ts';
@@ -25,6 +25,7 @@ export interface Ward {
   readonly logs: ReplicaLogs;
   readonly cages: Cages;
   readonly ports: Ports;
+  readonly launcher: Launcher;
   readonly clock: Clock;
   readonly log: Log;
   readonly live: Map<ReplicaId, Live>;
@@ -45,8 +46,8 @@ export interface Live {
   readonly cage: Cage | undefined;
   /** Memory kills in its cage before it was ours. */
   readonly killsBefore: number;
-  /** Undefined for an adopted one: its end must be polled for, and its status is not seen. */
-  readonly child: ChildProcess | undefined;
+  /** False for an adopted one: its end must be polled for, and its status is not seen. */
+  isTold: boolean;
   readonly ended: PromiseWithResolvers<Exit>;
   /** Aborted to end a stop's wait early. */
   readonly hurry: AbortController;

@@ -1,10 +1,11 @@
-// How are differences closed that nobody is at fault for? Missing replicas are started, surplus ones
-// drained, spares refilled. One run a service at a time, and never against a heal at work.
+// How are differences closed that nobody is at fault for? Missing replicas are started, surplus
+// ones drained, spares refilled. One run a service at a time, and never against a heal at work.
 //
 //   CV1. Nothing is started for a service whose starts failed a moment ago (backoff), nor while
 //        everything is on hold.
 //   CV3. A replica that is ready without its share of requests is routed before any is started.
-//   CV2. Surplus goes, other releases first, then newest first, drained, and only as far as the budget allows.
+//   CV2. Surplus goes, other releases first, then newest first, drained, and only as far as the
+//        budget allows.
 import type { Finding } from '../../model/finding.ts';
 import { nextIds } from '../../model/fleet.ts';
 import { planId, target } from '../../model/ids.ts';

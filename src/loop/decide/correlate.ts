@@ -1,9 +1,9 @@
-// Is a replica alone with its trouble? Asked before a living replica is taken away: what others show
+// Is a replica alone with its trouble? Asked before a living one is taken away: what others show
 // at the same time, or what it needs, may be the cause (P3).
 //
 //   CR1. While the probes of all its siblings fail too, or did a moment ago, no replica is to blame
 //        for its own.
-//   CR2. Errors are a replica's own only once everything that it needs has answered after they began.
+//   CR2. Errors are a replica's own only once all that it needs has answered after they began.
 import { serviceReplicas } from '../../model/budget.ts';
 import { backAtMs } from '../../model/picture.ts';
 import type { Picture, ProbeTrack, ReplicaView, ServiceView } from '../../model/picture.ts';

@@ -1,4 +1,4 @@
-// What shall be done about an incident? A plan, or a refusal with its reason. The guards come first,
+// What shall be done about an incident? A plan, or a refusal with its reason. Guards come first,
 // then the playbook that fits what is to blame, then the budget.
 //
 //   DC1. Pure. Exactly one answer for each open incident.

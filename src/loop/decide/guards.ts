@@ -80,7 +80,8 @@ function guardAttempts(
   if (context.nowMs >= until || wokenSince(last, service, context)) return undefined;
   return refuse(
     incident, 'backing-off',
-    `attempt ${incident.attempts.length} was ${last.verdict}; next in ${Math.round(until - context.nowMs)} ms`,
+    `attempt ${incident.attempts.length} was ${last.verdict}; `
+    + `next in ${Math.round(until - context.nowMs)} ms`,
     until,
   );
 }

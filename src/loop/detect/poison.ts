@@ -1,7 +1,7 @@
 // Does one tenant's request crash whatever serves it? Found by what the deaths have in common: the
 // combination of tenant, method and route that was inside every replica when it died.
 //
-//   PO1. At least two deaths of different replicas within a minute, none of them a kill from outside
+//   PO1. At least two deaths of different replicas within a minute, none a kill from outside
 //        (no request sends SIGKILL). The word of a gateway, which knows each combination's share,
 //        needs the very same request inside two deaths, or a third death.
 //   PO2. Exactly one combination is common to the latest deaths and not there by chance (PO4); with

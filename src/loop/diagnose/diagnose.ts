@@ -1,7 +1,8 @@
 // What is to blame? Findings are gathered under what they share, so that a dependency that is down
 // is one incident, and not one for every replica that suffers from it (P3).
 //
-//   DI1. Pure. Every finding of a fault lands in exactly one group, differences of capacity in none.
+//   DI1. Pure. A finding of a fault lands in at most one group, differences of capacity in none; in
+//        no group only while a dependency is between up and down.
 //   DI2. A shared cause outranks its symptoms: dependency, release, probe, then single replicas.
 //   DI3. `unknown` is an answer.
 import type { Finding, FindingKind, Subject } from '../../model/finding.ts';

@@ -22,7 +22,7 @@ export interface Canvas extends Picture {
   readonly controls: Map<CheckId, ControlView>;
   readonly gateways: Map<string, number>;
   readonly tenants: Map<TenantId, TenantView>;
-  /** Replicas that we are ending: their exits are wanted. Written by acting, bounded by the book. */
+  /** Replicas that we are ending: their exits are wanted. Written by acting. */
   readonly ending: Set<ReplicaId>;
   clockJump: Picture['clockJump'];
 }
@@ -30,7 +30,8 @@ export interface Canvas extends Picture {
 export function emptyCanvas(since: number): Canvas {
   return {
     since, replicas: new Map(), services: new Map(), dependencies: new Map(),
-    controls: new Map(), gateways: new Map(), tenants: new Map(), ending: new Set(), clockJump: undefined,
+    controls: new Map(), gateways: new Map(), tenants: new Map(), ending: new Set(),
+    clockJump: undefined,
   };
 }
 
@@ -56,7 +57,8 @@ export function fold(canvas: Canvas, signal: Signal): void {
       change(canvas, signal.replica, (r) => ({
         ...r,
         memory: push(
-          r.memory, { atMs: signal.atMs, rssBytes: signal.rssBytes, cpuMs: signal.cpuMs }, LIMITS.memorySamples,
+          r.memory, { atMs: signal.atMs, rssBytes: signal.rssBytes, cpuMs: signal.cpuMs },
+          LIMITS.memorySamples,
         ),
       }));
       return;

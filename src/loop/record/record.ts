@@ -183,7 +183,7 @@ export function incidentFact(
   const state = incident.state;
   const how = state.kind !== 'healed' ? '' : state.by === 'itself' ? ' by itself' : '';
   return {
-    entry: what === 'opened' ? 'incident.opened' : what === 'closed' ? 'incident.closed' : undefined,
+    entry: what === 'updated' ? undefined : `incident.${what}`,
     kind: `incident.${what}`,
     text: what === 'closed' ? `healed${how}: ${incident.title}` : incident.title,
     incident: incident.id,

@@ -1,4 +1,4 @@
-// What time is it in a simulation? Virtual time, which stands still while anybody still computes and
+// What time is it in a simulation? Virtual time, which stands still while anybody computes and
 // then jumps to the next timer. The wall clock runs beside it and can be stepped.
 //
 //   SC1. Time moves only inside `runUntil`, never back, and only when nothing is left to compute.
@@ -33,30 +33,84 @@ export interface SimClockSetup {
 }
 
 export function openSimClock(setup: SimClockSetup): SimClock {
-  const heap = openHeap();
-  let nowMs = setup.startMs;
-  let offsetMs = setup.wallMs - setup.startMs;
-  let order = 0;
-  let fired = 0;
+  return new VirtualClock(setup);
+}
 
-  function at(atMs: number, work: () => void): () => void {
-    const timer: Timer = { atMs: Math.max(nowMs, atMs), order, fire: work };
-    order += 1;
-    heap.push(timer);
+class VirtualClock implements SimClock {
+  fired = 0;
+  readonly #heap = openHeap();
+  readonly #settle: () => Promise<void>;
+  #nowMs: number;
+  #offsetMs: number;
+  #order = 0;
+
+  constructor({ startMs, wallMs, settle }: SimClockSetup) {
+    this.#nowMs = startMs;
+    this.#offsetMs = wallMs - startMs;
+    this.#settle = settle;
+  }
+
+  nowMs(): number {
+    return this.#nowMs + this.#offsetMs;
+  }
+
+  monotonicMs(): number {
+    return this.#nowMs;
+  }
+
+  stepWall(byMs: number): void {
+    this.#offsetMs += byMs;
+  }
+
+  at(atMs: number, work: () => void): () => void {
+    const timer: Timer = { atMs: Math.max(this.#nowMs, atMs), order: this.#order, fire: work };
+    this.#order += 1;
+    this.#heap.push(timer);
     return () => {
       timer.fire = undefined;
     };
   }
-  const nowWallMs = (): number => nowMs + offsetMs;
-  const monotonicMs = (): number => nowMs;
 
-  function sleep(ms: number, signal: AbortSignal | undefined, life: Life | undefined): Promise<void> {
+  after(ms: number, work: () => void): () => void {
+    return this.at(this.#nowMs + ms, work);
+  }
+
+  sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    return this.#sleep(ms, signal, undefined);
+  }
+
+  ownedBy(life: Life): Clock {
+    return {
+      nowMs: () => this.nowMs(),
+      monotonicMs: () => this.#nowMs,
+      sleep: (ms, signal) => this.#sleep(ms, signal, life),
+    };
+  }
+
+  async runUntil(untilMs: number): Promise<void> {
+    const heap = this.#heap;
+    await this.#settle();
+    for (let next = heap.peek(); next !== undefined && next.atMs <= untilMs; next = heap.peek()) {
+      const nowMs = next.atMs;
+      this.#nowMs = nowMs;
+      // All of one moment: they cannot know of each other before their promises settle.
+      for (let due = heap.peek(); due !== undefined && due.atMs === nowMs; due = heap.peek()) {
+        heap.pop();
+        this.fired += 1;
+        due.fire?.();
+      }
+      await this.#settle();
+    }
+    this.#nowMs = Math.max(this.#nowMs, untilMs);
+  }
+
+  #sleep(ms: number, signal: AbortSignal | undefined, life: Life | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) {
         reject(signal.reason);
         return;
       }
-      const cancel = at(nowMs + Math.max(0, ms), () => {
+      const cancel = this.after(Math.max(0, ms), () => {
         signal?.removeEventListener('abort', onAbort);
         if (life?.dead !== true) resolve();
       });
@@ -67,38 +121,4 @@ export function openSimClock(setup: SimClockSetup): SimClock {
       signal?.addEventListener('abort', onAbort, { once: true });
     });
   }
-
-  async function runUntil(untilMs: number): Promise<void> {
-    await setup.settle();
-    for (let next = heap.peek(); next !== undefined && next.atMs <= untilMs; next = heap.peek()) {
-      nowMs = next.atMs;
-      // All of one moment: they cannot know of each other before their promises settle.
-      for (let due = heap.peek(); due !== undefined && due.atMs === nowMs; due = heap.peek()) {
-        heap.pop();
-        fired += 1;
-        due.fire?.();
-      }
-      await setup.settle();
-    }
-    nowMs = Math.max(nowMs, untilMs);
-  }
-  return {
-    nowMs: nowWallMs,
-    monotonicMs,
-    sleep: (ms, signal) => sleep(ms, signal, undefined),
-    at,
-    after: (ms, work) => at(nowMs + ms, work),
-    stepWall(byMs) {
-      offsetMs += byMs;
-    },
-    runUntil,
-    ownedBy: (life) => ({
-      nowMs: nowWallMs,
-      monotonicMs,
-      sleep: (ms, signal) => sleep(ms, signal, life),
-    }),
-    get fired() {
-      return fired;
-    },
-  };
 }

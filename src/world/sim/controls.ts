@@ -31,7 +31,8 @@ export function openSimControls(setup: SimControlsSetup): Controls {
       return { kind: 'satisfied', population: tables.size, detail: `${tables.size} tables` };
     }
     return {
-      kind: 'not-satisfied', population: tables.size,
+      kind: 'not-satisfied',
+      population: tables.size,
       violations: open.map((subject) => ({ subject, detail: 'row-level security is off' })),
     };
   }

@@ -25,8 +25,7 @@ export interface LedgerDisk {
   intents: number;
 }
 
-export const ledgerDisk = (): LedgerDisk =>
-  ({ size: 0, open: new Map(), closed: 0, intents: 0 });
+export const ledgerDisk = (): LedgerDisk => ({ size: 0, open: new Map(), closed: 0, intents: 0 });
 
 export interface SimLedgerSetup {
   readonly disk: LedgerDisk;
@@ -51,17 +50,19 @@ export function openSimLedger(setup: SimLedgerSetup): Ledger {
     return work();
   }
   return {
-    intent: (subject, detail) => gate(() => {
-      const written = append('plan.intent', detail);
-      disk.intents += 1;
-      disk.open.set(written.index, { index: written.index, subject, detail });
-      return written;
-    }),
-    outcome: (index, result, detail) => gate(() => {
-      assert(disk.open.delete(index), `intent ${index} is open and gets its one outcome (SL2)`);
-      disk.closed += 1;
-      return append('plan.outcome', { index, result, detail });
-    }),
+    intent: (subject, detail) =>
+      gate(() => {
+        const written = append('plan.intent', detail);
+        disk.intents += 1;
+        disk.open.set(written.index, { index: written.index, subject, detail });
+        return written;
+      }),
+    outcome: (index, result, detail) =>
+      gate(() => {
+        assert(disk.open.delete(index), `intent ${index} is open and gets its one outcome (SL2)`);
+        disk.closed += 1;
+        return append('plan.outcome', { index, result, detail });
+      }),
     record: (kind, detail) => gate(() => append(kind, detail)),
     note(kind, detail) {
       void gate(() => append(kind, detail)).catch(() => undefined);

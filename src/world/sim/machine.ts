@@ -42,9 +42,10 @@ export interface Machine {
   spawn(order: ReplicaOrder): SimProcess;
   end(process: SimProcess, exit: Exit): void;
   /** Puts a fault into a process, or takes it out. */
-  set(process: SimProcess, change: Partial<Pick<
-    SimProcess, 'hung' | 'errorRate' | 'slowMs' | 'leakBytesPerMs'
-  >>): void;
+  set(
+    process: SimProcess,
+    change: Partial<Pick<SimProcess, 'hung' | 'errorRate' | 'slowMs' | 'leakBytesPerMs'>>,
+  ): void;
   find(id: string): SimProcess | undefined;
   at(port: number): SimProcess | undefined;
   /** Alive, oldest first. */
@@ -72,7 +73,7 @@ export interface MachineSetup {
 
 const MIB = 1_048_576;
 const BASE_BYTES = 80 * MIB;
-const LEAKY_BYTES_PER_MS = 2 * MIB / 1_000;
+const LEAKY_BYTES_PER_MS = (2 * MIB) / 1_000;
 
 export function openMachine(setup: MachineSetup): Machine {
   return new SimMachine(setup);
@@ -111,8 +112,14 @@ class SimMachine implements Machine {
   }
 
   isWell(process: SimProcess): boolean {
-    return this.isUp(process) && !process.hung && process.errorRate === 0 && process.slowMs === 0
-      && process.leakBytesPerMs === 0 && this.releaseKinds.get(process.release) !== 'never-ready';
+    return (
+      this.isUp(process) &&
+      !process.hung &&
+      process.errorRate === 0 &&
+      process.slowMs === 0 &&
+      process.leakBytesPerMs === 0 &&
+      this.releaseKinds.get(process.release) !== 'never-ready'
+    );
   }
 
   hasNeeds(service: ServiceName): boolean {
@@ -166,12 +173,22 @@ class SimMachine implements Machine {
     const [fastMs, slowMs] = this.#setup.bootMs(order.service);
     this.#pids += 1;
     const process: SimProcess = {
-      id: order.id, service: order.service, release: order.release, pid: this.#pids,
-      port: 20_000 + this.#pids, startedAtMs: nowMs,
+      id: order.id,
+      service: order.service,
+      release: order.release,
+      pid: this.#pids,
+      port: 20_000 + this.#pids,
+      startedAtMs: nowMs,
       upAtMs: nowMs + chance.whole('boot', fastMs, slowMs),
-      memoryBytes: order.memoryBytes, exit: undefined, exitedAtMs: 0, hung: false,
-      errorRate: kind === 'errors' ? 0.6 : 0, slowMs: kind === 'slow' ? 3_000 : 0,
-      leakBytesPerMs: 0, leakSinceMs: 0, touchedAtMs: nowMs,
+      memoryBytes: order.memoryBytes,
+      exit: undefined,
+      exitedAtMs: 0,
+      hung: false,
+      errorRate: kind === 'errors' ? 0.6 : 0,
+      slowMs: kind === 'slow' ? 3_000 : 0,
+      leakBytesPerMs: 0,
+      leakSinceMs: 0,
+      touchedAtMs: nowMs,
     };
     this.#all.set(process.id, process);
     this.#ports.set(process.port, process);

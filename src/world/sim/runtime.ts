@@ -9,7 +9,13 @@ import type { ReleaseId, ReplicaId } from '../../model/ids.ts';
 import { assertReceipt } from '../../model/receipt.ts';
 import type { Receipt } from '../../model/receipt.ts';
 import type {
-  AdoptReport, ReplicaOrder, RunningReplica, Runtime, RuntimeEvent, StartAnswer, StopAnswer,
+  AdoptReport,
+  ReplicaOrder,
+  RunningReplica,
+  Runtime,
+  RuntimeEvent,
+  StartAnswer,
+  StopAnswer,
 } from '../runtime.ts';
 import type { Chance } from './chance.ts';
 import type { Life, SimClock } from './clock.ts';
@@ -25,7 +31,10 @@ export interface DriverFaults {
 }
 
 export const FLAWLESS: DriverFaults = {
-  startFails: 0, startPartial: 0, startSlow: 0, stopSlow: 0,
+  startFails: 0,
+  startPartial: 0,
+  startSlow: 0,
+  stopSlow: 0,
 };
 
 export type RuntimeAct =
@@ -87,9 +96,7 @@ function running(process: SimProcess): RunningReplica {
   return { id, service, release, endpoint: { host: '127.0.0.1', port }, pid, startedAtMs };
 }
 
-async function adopt(
-  setup: SimRuntimeSetup, known: ReadonlySet<ReplicaId>,
-): Promise<AdoptReport> {
+async function adopt(setup: SimRuntimeSetup, known: ReadonlySet<ReplicaId>): Promise<AdoptReport> {
   const { machine } = setup;
   const adopted: RunningReplica[] = [];
   const reaped: { pid: number; replica: string }[] = [];
@@ -109,11 +116,17 @@ async function adopt(
   return { adopted, ended, reaped };
 }
 
-const failedStart = (detail: string): StartAnswer =>
-  ({ kind: 'failed', retryable: true, code: 'KIN_START_FAILED', detail });
+const failedStart = (detail: string): StartAnswer => ({
+  kind: 'failed',
+  retryable: true,
+  code: 'KIN_START_FAILED',
+  detail,
+});
 
 async function start(
-  setup: SimRuntimeSetup, order: ReplicaOrder, receipt: Receipt,
+  setup: SimRuntimeSetup,
+  order: ReplicaOrder,
+  receipt: Receipt,
 ): Promise<StartAnswer> {
   const { machine, life, chance, clock } = setup;
   if (life.dead) return unanswered();
@@ -135,7 +148,10 @@ async function start(
 }
 
 async function stop(
-  setup: SimRuntimeSetup, replica: ReplicaId, termMs: number, receipt: Receipt,
+  setup: SimRuntimeSetup,
+  replica: ReplicaId,
+  termMs: number,
+  receipt: Receipt,
 ): Promise<StopAnswer> {
   const { machine, life, chance, clock } = setup;
   if (life.dead) return unanswered();
@@ -145,8 +161,7 @@ async function stop(
   setup.onAct({ kind: 'stop', replica, termMs }, receipt);
   const deaf = process.hung || chance.yes('driver', setup.faults().stopSlow);
   const forced = termMs === 0 || deaf;
-  const exit: Exit = forced
-    ? { kind: 'signal', signal: 'SIGKILL' } : { kind: 'code', code: 0 };
+  const exit: Exit = forced ? { kind: 'signal', signal: 'SIGKILL' } : { kind: 'code', code: 0 };
   const delayMs = termMs === 0 ? 2 : deaf ? termMs : Math.min(termMs, chance.whole('stop', 5, 60));
   // The signal is sent: the process ends, whatever becomes of the one who sent it.
   clock.after(delayMs, () => machine.end(process, exit));

@@ -131,7 +131,9 @@ function traffic(
     total.broken += sum.broken;
     total.timeouts += sum.timeouts;
     total.failed += sum.failed;
-    for (let b = 0; b < latency.length; b += 1) latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
+    for (let b = 0; b < latency.length; b += 1) {
+      latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
+    }
   }
   return { ...total, latency };
 }

@@ -1,4 +1,4 @@
-// How is one replica replaced? A dead or hung one at once, because it serves nobody; a sick one only
+// How is one replica replaced? A dead or hung one at once, since it serves nobody; a sick one only
 // after another took its place and its requests are done. The warm spare comes first, if any.
 //
 //   RP1. The replacement is ready before anything that still serves is taken away.
