@@ -15,7 +15,7 @@ import type { GatewayEvent, Suspect, TrafficCell } from '../model/signal.ts';
 import { TABLE_LINE_MAX, isRecord, openLines } from './lines.ts';
 
 const RETRY_MIN_MS = 100;
-const RETRY_MAX_MS = 3_000;
+const RETRY_MAX_MS = 750;
 const FLUSH_MS = 250;
 const EVENTS_MAX = 1_000;
 const STUCK_BYTES = 1_048_576;

@@ -87,6 +87,9 @@ function look(state: LoopState): void {
   for (const signal of state.inbox.take()) {
     fold(state.canvas, signal);
     tellSignal(state, signal);
+    if (signal.kind === 'gateway' && signal.event.kind === 'ejected') {
+      state.watch.suspect(signal.event.replica);
+    }
   }
   reframe(state, nowMs);
   state.watch.look();

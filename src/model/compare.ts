@@ -17,6 +17,8 @@ const RULE = {
   errorsMin: 3,
   uncleanMin: 2,
   rateMin: 0.05,
+  mostly: 0.5,
+  soundMin: 10,
   baselineFactor: 3,
   slowFactor: 5,
   slowMs: 250,
@@ -43,15 +45,26 @@ export function compare(
         `${(usual * 100).toFixed(1)} % on the old release`,
     };
   }
+  if (errors >= RULE.uncleanMin && rate >= RULE.mostly && isSound(baseline, usual)) {
+    return {
+      kind: 'worse',
+      why: `${errors} of its first ${candidate.requests} answers were errors, the old release is well`,
+    };
+  }
   const slower = judgeSlower(candidate, baseline);
   if (slower !== undefined) return { kind: 'worse', why: slower };
-  if (candidate.requests < minRequests) {
-    const clean = errors < RULE.uncleanMin || !often;
+  const clean = errors < RULE.uncleanMin || !often;
+  if (candidate.requests < minRequests || !clean) {
     const seen = `${candidate.requests} requests seen, ${minRequests} asked for`;
     const why = clean ? `${seen}; probes are clean` : `${seen}; ${errors} of them were errors`;
     return { kind: 'unsure', clean, why };
   }
   return { kind: 'as-good', why: `${errors} errors in ${candidate.requests} requests` };
+}
+
+/** Enough requests went well on the old release at the same time. */
+function isSound(baseline: TrafficWindow | undefined, usual: number): boolean {
+  return baseline !== undefined && baseline.requests >= RULE.soundMin && usual <= RULE.rateMin;
 }
 
 function judgeSlower(

@@ -213,6 +213,18 @@ export function firstBadMs(
   return firstMs;
 }
 
+/** When the newest errors of the last `spanMs` were seen. */
+export function lastBadMs(
+  windows: readonly TrafficWindow[], nowMs: number, spanMs: number,
+): number | undefined {
+  for (let i = windows.length - 1; i >= 0; i -= 1) {
+    const window = windows[i];
+    if (window === undefined || window.atMs < nowMs - spanMs) return undefined;
+    if (window.errors + window.broken + window.timeouts > 0) return window.atMs;
+  }
+  return undefined;
+}
+
 /** Upper bound in ms of the bucket that holds the given quantile (0–1); 0 without samples. */
 export function quantileMs(latency: readonly number[], quantile: number): number {
   const total = latency.reduce((a, b) => a + b, 0);
@@ -232,9 +244,18 @@ export function backAtMs(dependency: DependencyView, picture: Picture): number |
   if (service === undefined) return atMs;
   for (const replica of picture.replicas.values()) {
     if (replica.service !== service || replica.readyAtMs === undefined) continue;
+    if (isAdopted(replica, picture)) continue;
     if (atMs === undefined || replica.readyAtMs > atMs) atMs = replica.readyAtMs;
   }
   return atMs;
+}
+
+const ADOPTION_MS = 1_000;
+
+/** Ready when this controller first looked: it came up long before, and is no news. */
+function isAdopted(replica: ReplicaView, picture: Picture): boolean {
+  const { readyAtMs, startedAtMs } = replica;
+  return readyAtMs === startedAtMs && startedAtMs - picture.since < ADOPTION_MS;
 }
 
 /** Does it take requests right now and answer them? Ejected and unready replicas do not. */

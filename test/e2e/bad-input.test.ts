@@ -172,7 +172,7 @@ test('a service that refuses to run is named, with its own last words', { skip: 
     'refusing.yaml',
   );
   const ran = await upWith(manifest);
-  assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says: ['no replica of stock', 'no binary here'] });
+  assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says: [/no replica of stock/u, /no binary here/u] });
   assert.deepEqual(ownProcesses(shop.state), []);
 });
 

@@ -96,6 +96,20 @@ describe('executor', () => {
     assert.equal(sim.ledger.open.size, 1);
   });
 
+  it('EX6: a step that only waits is written once, the others before and after', async () => {
+    const { sim, executor } = await standing();
+    const written: string[] = [];
+    const begun = await executor.begin(plan('p6', [plain(setScale(3))]));
+    assert.ok(begun.kind === 'begun');
+    // The first intent came with the run itself.
+    const first = sim.disk.runs.get(begun.run.id);
+    written.push(...(first?.steps.map((s) => `${s.key} ${s.state}`) ?? []));
+    assert.deepEqual(written, ['do:0 intended']);
+    const ended = executor.finish(begun.run, begun.receipt);
+    await sim.run(1_000);
+    await ended;
+  });
+
   it('EX2: a resumed run goes on at its first step without a result', async () => {
     const { sim, executor } = await standing();
     const begun = await executor.begin(plan('p1', [plain(setScale(3)), plain(setScale(4))]));
@@ -105,9 +119,10 @@ describe('executor', () => {
     await sim.run(1_000);
     await ended;
     const run = sim.disk.runs.get(begun.run.id);
+    // The first stands as it was intended at the begin: it was not done again.
     assert.deepEqual(
-      run?.steps.map((s) => s.key),
-      ['do:1'],
+      run?.steps.map((s) => `${s.key} ${s.state}`),
+      ['do:0 intended', 'do:1 done'],
     );
   });
 

@@ -83,9 +83,18 @@ describe('budget', () => {
 
 describe('comparison of releases', () => {
   it('CM1: one bad answer condemns nobody; enough of them do', () => {
-    assert.equal(compare(traffic(0, 10, { errors: 2 }), traffic(0, 100), 5).kind, 'as-good');
+    assert.equal(compare(traffic(0, 10, { errors: 1 }), traffic(0, 100), 5).kind, 'as-good');
     assert.equal(compare(traffic(0, 10, { errors: 3 }), traffic(0, 100), 5).kind, 'worse');
     assert.equal(compare(traffic(0, 100, { errors: 4 }), undefined, 5).kind, 'as-good');
+  });
+
+  it('CM3: two errors in few requests never pass as good; most of them condemn at once', () => {
+    const few = compare(traffic(0, 10, { errors: 2 }), traffic(0, 100), 0);
+    assert.ok(few.kind === 'unsure' && !few.clean);
+    assert.equal(compare(traffic(0, 2, { errors: 2 }), traffic(0, 100), 0).kind, 'worse');
+    // With nothing to compare it with, two bad answers are too few to condemn.
+    const alone = compare(traffic(0, 2, { errors: 2 }), undefined, 0);
+    assert.ok(alone.kind === 'unsure' && !alone.clean);
   });
 
   it('CM2: what the baseline suffers as well is not held against the candidate', () => {

@@ -421,6 +421,24 @@ describe('the data plane and the whole', () => {
     assert.deepEqual(sim.checkers.violations, []);
   });
 
+  it('SJ1: the real transparency log recovers from every kill, and verifies', async () => {
+    const sim = new Simulation({ seed: 3, tuning: { probeMs: 500 }, realLedger: true });
+    sim.boot();
+    await sim.run(10_000);
+    for (let i = 1; i <= 3; i += 1) {
+      const victim = sim.machine.alive(RECORDS)[0];
+      assert.ok(victim !== undefined);
+      sim.machine.end(victim, { kind: 'signal', signal: 'SIGKILL' });
+      await sim.run(i);
+      sim.kill();
+      await sim.run(20_000);
+    }
+    assert.ok(sim.ledger.size > 10);
+    assert.equal(sim.ledger.open.size, 0);
+    assert.equal((await sim.realLedger?.verify())?.kind, 'intact');
+    assert.deepEqual(sim.checkers.violations, []);
+  });
+
   it('an old leader that is fenced ends by itself and touches nothing', async () => {
     const sim = new Simulation({ seed: 3, tuning: { probeMs: 500 } });
     sim.boot();

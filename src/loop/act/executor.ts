@@ -6,6 +6,7 @@
 //   EX3. After a commit point (`set-release`) there is no undo: what is left is done as far as it
 //        goes, and what failed is said.
 //   EX4. A stale epoch ends the run here without another act: the new owner has it now.
+//   EX6. A step that only waits is written once, when it is over: each write delays a heal.
 //   EX5. The intent gets exactly one outcome, also when the run is refused or stuck.
 import { runId } from '../../model/ids.ts';
 import type { IncidentId, RunId } from '../../model/ids.ts';
@@ -53,7 +54,7 @@ async function begin(ports: ExecutorPorts, plan: Plan): Promise<Begun> {
     id: runId(world.ids.next('run')), plan, planDigest: ports.digest(planEssence(plan)),
     state: plan.approval.kind === 'needed' ? 'waiting' : 'running', incident,
     intentIndex: undefined, startedAtWallMs: world.clock.nowMs(), endedAtWallMs: undefined,
-    steps: [], failure: undefined,
+    steps: [intended('do:0', world.clock.nowMs())], failure: undefined,
   };
   // Both must be durable before the first act; they do not wait for each other (EX1).
   const [answer, intent] = await Promise.allSettled([
@@ -141,20 +142,31 @@ async function doSteps(run: Run, context: StepContext, ports: ExecutorPorts): Pr
   return { run: now, failure: undefined };
 }
 
+function intended(key: string, atWallMs: number): StepRecord {
+  return { key, state: 'intended', detail: '', atWallMs, tookMs: undefined };
+}
+
+/** They change nothing outside: repeating one after a crash is harmless. */
+const WAITS: ReadonlySet<Step['kind']> = new Set([
+  'await-ready', 'await-dependency', 'watch', 'prove-control',
+]);
+
 async function doStep(
   run: Run, key: string, step: Step, context: StepContext, ports: ExecutorPorts,
 ): Promise<{ readonly run: Run; readonly answer: StepAnswer }> {
   const { clock, store } = ports.world;
   const startedAtMs = clock.monotonicMs();
-  const intended: StepRecord = {
-    key, state: 'intended', detail: '', atWallMs: clock.nowMs(), tookMs: undefined,
-  };
-  await store.putStep(run.id, intended, ports.epoch);
+  const before = run.steps.find((s) => s.key === key);
+  const record0 = before?.state === 'intended' ? before : intended(key, clock.nowMs());
+  // EX6. The first intent stands in the run itself.
+  if (record0 !== before && !WAITS.has(step.kind)) {
+    await store.putStep(run.id, record0, ports.epoch);
+  }
   await ports.crashPoint(`${key}:intended`);
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);
   const record: StepRecord = {
-    ...intended, state: answer.kind, detail: answer.detail.slice(0, 500),
+    ...record0, state: answer.kind, detail: answer.detail.slice(0, 500),
     tookMs: Math.round(clock.monotonicMs() - startedAtMs),
   };
   await store.putStep(run.id, record, ports.epoch);

@@ -27,6 +27,8 @@ const USAGE_EVERY_MS = 1_000;
 export interface Watch {
   /** Looks at everything that is due. Cheap when nothing is. */
   look(): void;
+  /** A gateway suspects this replica: it is asked at once whether it is ready and alive. */
+  suspect(replica: Replica['id']): void;
   /** Looks at these dependencies and at all that need them at the next `look` (early wake). */
   hurry(): void;
   close(): void;
@@ -76,6 +78,10 @@ export function startWatch(ports: WatchPorts): Watch {
       watchControls(ports, seen);
       for (const key of due.keys()) if (!keep.has(key)) due.delete(key);
       for (const id of suspects) if (!keep.has(`ready ${id}`)) suspects.delete(id);
+    },
+    suspect(replica) {
+      suspects.add(replica);
+      if (due.has(`ready ${replica}`)) due.set(`ready ${replica}`, 0);
     },
     hurry() {
       for (const key of due.keys()) if (!key.startsWith('check ')) due.set(key, 0);

@@ -10,7 +10,9 @@ import type { Incident } from '../../../model/incident.ts';
 import type { ReleaseId, ServiceName } from '../../../model/ids.ts';
 import type { PlannedStep, Step } from '../../../model/plan.ts';
 import type { RollbackEligibility } from '../../../model/release.ts';
+import { lastBadMs } from '../../../model/picture.ts';
 import type { ServiceView } from '../../../model/picture.ts';
+import { serviceReplicas } from '../../../model/budget.ts';
 import type { DecideContext } from '../context.ts';
 import { unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
@@ -18,6 +20,8 @@ import { drainAndStop, plain, readyDeadlineMs } from '../steps.ts';
 import { replaceReplica } from './replica.ts';
 import { no, steps } from './playbook.ts';
 import type { Proposal } from './playbook.ts';
+
+const LATELY_MS = 5_000;
 
 export function rollbackEligibility(fleet: Fleet, service: ServiceName): RollbackEligibility {
   const book = fleet.services.get(service);
@@ -51,6 +55,10 @@ export function healRelease(
     return no(refuse(incident, 'evidence-too-thin',
       `${need} has not answered since it began`, context.nowMs + 500));
   }
+  if (incident.findings[0]?.kind === 'release-erroring' && !failsBeside(service, context)) {
+    return no(refuse(incident, 'evidence-too-thin',
+      'no client has failed since its dependencies answered', context.nowMs + 500));
+  }
   const eligibility = rollbackEligibility(context.fleet, serviceName);
   if (best.kind === 'release' && eligibility.kind === 'eligible') {
     const draft = rollbackSteps(service, eligibility.release, context);
@@ -71,6 +79,18 @@ export function healRelease(
   const why = eligibility.kind === 'ineligible'
     ? `cannot go back: ${eligibility.reason}` : 'no change is near in time';
   return no(refuse(incident, 'rollback-ineligible', why, context.nowMs + 5_000, true));
+}
+
+/** Did clients fail while all that it needs was answering? A short absence leaves errors behind. */
+function failsBeside(service: ServiceView, context: DecideContext): boolean {
+  const { picture, nowMs } = context;
+  const lastBad = serviceReplicas(picture, service.spec.name)
+    .map((r) => lastBadMs(r.windows, nowMs, LATELY_MS) ?? 0);
+  const lastBadAtMs = Math.max(0, ...lastBad);
+  return service.spec.dependsOn.every((name) => {
+    const track = picture.dependencies.get(name)?.track;
+    return track === undefined || lastBadAtMs >= track.lastAtMs;
+  });
 }
 
 /** Everything of the service on `release`, traffic over in one push, the others out. */
