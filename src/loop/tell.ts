@@ -1,4 +1,5 @@
 // Which signals are part of the story? Facts, not samples: exits, ejections, a step of the clock.
+import { count } from '../model/words.ts';
 import { exitText } from '../model/replica.ts';
 import type { GatewayEvent, Signal } from '../model/signal.ts';
 import type { Fact } from './record/record.ts';
@@ -61,7 +62,8 @@ function gatewayFact(event: GatewayEvent): Fact | undefined {
     case 'died-serving':
       return {
         entry: undefined, kind: 'gateway.died-serving',
-        text: `${event.replica} died with ${event.suspects.length} requests inside`, data: event,
+        text: `${event.replica} died with ${count(event.suspects.length, 'request')} inside`,
+        data: event,
       };
   }
 }

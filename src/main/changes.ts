@@ -1,5 +1,5 @@
-// What does a manifest change when it takes hold? Rollouts of changed sources, removals of what it no
-// longer names, and the record of what it brought.
+// What does a manifest change when it takes hold? Rollouts of changed sources, removals of what it
+// no longer names, and the record of what it brought.
 import type { StartFile } from '../api/state-folder.ts';
 import { messageOf } from '../model/errors.ts';
 import type { Settled } from './desired.ts';

@@ -1,5 +1,5 @@
-// What is done beside the loop, now and then? The ledger's high-water mark, the store's housekeeping,
-// and a look at our own use of the processor.
+// What is done beside the loop, now and then? The ledger's high-water mark, the store's
+// housekeeping, and a look at our own use of the processor.
 import { messageOf } from '../model/errors.ts';
 import type { Controller } from './parts.ts';
 

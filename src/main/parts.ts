@@ -1,4 +1,5 @@
-// What is a running controller made of? The parts that its API, its views and its changes work with.
+// What is a running controller made of? The parts that its API, its views and its changes work
+// with.
 import type { Ledger as Log } from '@kintsugi/ledger';
 import type { StartFile } from '../api/state-folder.ts';
 import type { Loop } from '../loop/loop.ts';

@@ -48,7 +48,9 @@ export function compare(
   if (errors >= RULE.uncleanMin && rate >= RULE.mostly && isSound(baseline, usual)) {
     return {
       kind: 'worse',
-      why: `${errors} of its first ${candidate.requests} answers were errors, the old release is well`,
+      why:
+        `${errors} of its first ${candidate.requests} answers were errors, ` +
+        'the old release is well',
     };
   }
   const slower = judgeSlower(candidate, baseline);

@@ -163,7 +163,7 @@ test('a folder that this user may not write is refused', { skip: linux }, async 
   await shop.assertWhole();
 });
 
-test('a service that refuses to run is named, with its own last words', { skip: linux }, async () => {
+test('a service that refuses to run is named with its last words', { skip: linux }, async () => {
   // As the clinic's database does without its binary, and as any service may for its own reasons.
   const refuses = 'command: [node, -e, "console.error(\'no binary here\'); process.exit(78)"]';
   const good = readFileSync(shop.manifest, 'utf8');
@@ -172,7 +172,8 @@ test('a service that refuses to run is named, with its own last words', { skip: 
     'refusing.yaml',
   );
   const ran = await upWith(manifest);
-  assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says: [/no replica of stock/u, /no binary here/u] });
+  const says = [/no replica of stock/u, /no binary here/u];
+  assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says });
   assert.deepEqual(ownProcesses(shop.state), []);
 });
 

@@ -222,6 +222,22 @@ describe('steps', () => {
     assert.equal(gone.run.steps[0]?.detail, 'already gone');
   });
 
+  it('SR3: no living replica is stopped while a gateway still has the old table', async () => {
+    const { sim, executor } = await standing();
+    const began = sim.nowMs;
+    sim.plane.restart(1_000);
+    const begun = await executor.begin(plan('p1', [
+      plain({ kind: 'route', weights: [{ replica: asReplicaId('records-1'), weight: 0 }] }),
+      plain({ kind: 'stop', replica: asReplicaId('records-1'), termMs: 500 }),
+    ]));
+    assert.ok(begun.kind === 'begun');
+    const ended = executor.finish(begun.run, begun.receipt);
+    assert.ok(await sim.until(() => sim.machine.find('records-1')?.exit !== undefined, 5_000, 10));
+    assert.ok(sim.nowMs - began >= 1_000);
+    await sim.run(1_000);
+    assert.equal((await ended).kind, 'done');
+  });
+
   it('SO1: a watch condemns what is worse only once its needs have answered since', async () => {
     const { sim, loop } = await standing({ tuning: { probeMs: 500, bakeMs: 4_000 } });
     await breakIt(sim, deploy('billing', 'errors-under-traffic'));

@@ -254,7 +254,7 @@ describe('correlation', () => {
     };
     assert.match(ask(out, out, back) ?? '', /siblings fail too/u);
     assert.equal(ask(out, out, {}), undefined);
-    assert.equal(ask(out), undefined);
+    assert.match(ask(out) ?? '', /no sibling is left/u);
     assert.match(ask(out, { readyAtMs: NOW - 100 }) ?? '', /they are new/u);
   });
 
@@ -381,8 +381,12 @@ describe('other playbooks', () => {
   });
 });
 
+const failing3 = { windows: [traffic(NOW, 20, { errors: 9 })] };
+
 describe('releases', () => {
-  const canvas = canvasWith(records({}, {}, {}), { records: { release: R1, previous: R2 } });
+  const canvas = canvasWith(records(failing3, failing3, failing3), {
+    records: { release: R1, previous: R2 },
+  });
   const bad = on(
     { kind: 'release', release: R1, service: RECORDS },
     found('release-erroring', { kind: 'release', release: R1, service: RECORDS }, NOW - 3_000),
@@ -413,6 +417,15 @@ describe('releases', () => {
     assert.equal(plan.playbook, 'rollback');
     assert.ok(list.indexOf('route') > list.lastIndexOf('await-ready records-12'));
     assert.ok(list.indexOf('drain records-1') > list.indexOf('set-release'));
+  });
+
+  it('RL3: errors that a short absence of a dependency left behind condemn no release', () => {
+    const before = { windows: [traffic(NOW - 1_000, 20, { errors: 9 })] };
+    const quiet = canvasWith(records(before, before, before), {
+      records: { release: R1, previous: R2 },
+    });
+    const context = contextWith(quiet, { fleet: fleet(R2, release(R2)) });
+    assert.equal(answer(bad, context), 'evidence-too-thin');
   });
 
   it('RL2: without one nothing is rolled back and a person is asked; the dead are replaced', () => {

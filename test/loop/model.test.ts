@@ -107,6 +107,9 @@ describe('comparison of releases', () => {
 
   it('CM3: too little traffic neither condemns nor proves', () => {
     assert.equal(compare(traffic(0, 3), traffic(0, 100), 20).kind, 'unsure');
+    const two = compare(traffic(0, 10, { errors: 2 }), traffic(0, 100), 5);
+    assert.ok(two.kind === 'unsure' && !two.clean, 'two errors are not clean');
+    assert.equal(compare(traffic(0, 3, { errors: 2 }), traffic(0, 100), 5).kind, 'worse');
   });
 });
 

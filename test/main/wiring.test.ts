@@ -84,7 +84,7 @@ function withReplica(fleet: Fleet, change: Partial<Replica> = {}): Fleet {
 }
 
 describe('desired.ts: the manifest becomes the book', () => {
-  test('DS1 the same source gives the same release, DS2 a running one is rolled, DS3 kept', async () => {
+  test('DS1 same source, same release; DS2 a running one is rolled; DS3 kept', async () => {
     const manifest = await manifestIn('a');
     const inputs = { root: join(base, 'a', 'releases'), clock };
     const first = await settle(manifest, EMPTY_FLEET, undefined, inputs);
@@ -132,7 +132,7 @@ describe('desired.ts: the manifest becomes the book', () => {
 });
 
 describe('keys.ts: API keys and own secrets', () => {
-  test('KY1 a key is shown once; only its MAC is kept, in files that only the owner reads', async () => {
+  test('KY1 a key is shown once; only its MAC is kept, in private files', async () => {
     const dir = join(base, 'c');
     mkdirSync(dir, { mode: 0o700 });
     const own = ownSecrets(dir);
@@ -170,7 +170,7 @@ describe('table.ts and order.ts: what gateways and replicas are told', () => {
   const tableOf = (fleet: Fleet, manifest: Manifest): ReturnType<typeof buildTable> =>
     buildTable(fleet, 7, { manifest, keys: new Map(), jwt: [], assertionRoot: 'cm9vdA' });
 
-  test('TA1 starting replicas are not routed, draining ones get nothing new; TA2 no route, no row', async () => {
+  test('TA1 starting is not routed, draining gets nothing; TA2 no route, no row', async () => {
     const manifest = await manifestIn('d', '    routes: [{ prefix: /api }]\n');
     const first = await settle(manifest, EMPTY_FLEET, undefined, {
       root: join(base, 'd', 'releases'),
@@ -271,7 +271,7 @@ describe('boot.ts: who leads, and what is adopted', () => {
 });
 
 describe('ledger.ts and jwt.ts', () => {
-  test('ML1 the signing key is made once, private, and its public half stands beside the log', async () => {
+  test('ML1 the signing key is made once, private; the public half is beside the log', async () => {
     const dir = join(base, 'ledger');
     const first = await openLedgerIn(dir, 'wiring', undefined);
     const written = await first.ledger.intent('replica:api-1', { run: 'r1' });
@@ -288,7 +288,7 @@ describe('ledger.ts and jwt.ts', () => {
     await second.ledger.close();
   });
 
-  test('JW1 private parts never leave; JW2 an issuer without keys has none, and only that one', async () => {
+  test('JW1 private parts never leave; JW2 an issuer without keys has none', async () => {
     const manifest = await manifestIn('d');
     const path = join(manifest.baseDir, 'jwks.json');
     writeFileSync(

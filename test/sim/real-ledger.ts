@@ -1,6 +1,6 @@
-// How does the real transparency log live in a simulation? Over a disk in memory that loses what was
-// not synced when the control plane is killed, opened again by each incarnation, signing only when
-// asked. A part of the seeds run over it, and its folder is verified at the end.
+// How does the real transparency log live in a simulation? Over a disk in memory that loses what
+// was not synced when the control plane is killed, opened again by each incarnation, signing only
+// when asked. A part of the seeds run over it, and its folder is verified at the end.
 //
 //   SJ1. After each kill the log recovers, and what was acknowledged is still there.
 import { MemoryFiles, openLedger, signerFromSeed, verifyLedgerDir } from '@kintsugi/ledger';
@@ -103,10 +103,12 @@ export class RealLedger {
 
 /** The disk as one incarnation has it: after its death nothing it still wanted to do happens. */
 function ownedBy(life: Life, files: Files): Files {
-  const guard = <A extends readonly unknown[], R>(
-    work: (...args: A) => Promise<R>,
-  ): ((...args: A) => Promise<R>) =>
-    (...args) => (life.dead ? unanswered() : work(...args));
+  const guard =
+    <A extends readonly unknown[], R>(
+      work: (...args: A) => Promise<R>,
+    ): ((...args: A) => Promise<R>) =>
+    (...args) =>
+      life.dead ? unanswered() : work(...args);
   return {
     mkdir: guard((path: string) => files.mkdir(path)),
     list: guard((dir: string) => files.list(dir)),

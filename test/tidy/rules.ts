@@ -81,7 +81,10 @@ function headComment({ sources }: Tree): Violation[] {
 
 /** Each `S1.` at the head of a file stands in the title of a test that belongs to the file. */
 function invariants({ sources }: Tree): Violation[] {
-  const tests = sources.filter(({ path }) => path.endsWith('.test.ts'));
+  // Contract suites are tests too: each implementation runs them.
+  const tests = sources.filter(
+    ({ path }) => path.endsWith('.test.ts') || path.startsWith('test/contract/'),
+  );
   return sources.flatMap((source) => {
     if (isTest(source.path)) return [];
     const near = tests.filter((test) => belongs(test, source.path));

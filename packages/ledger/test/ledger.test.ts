@@ -226,6 +226,7 @@ test('pages hold every entry once, and an index beyond the end is refused', asyn
   for (let at = 0; at < 25; at++) await ledger.record('a', at);
   const seen: number[] = [];
   let from = 0;
+  // Bounded by the pages of the ledger.
   for (;;) {
     const page = await ledger.entries({ from, limit: 7 });
     seen.push(...page.map(({ index }) => index));

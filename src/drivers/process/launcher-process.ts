@@ -1,7 +1,7 @@
-// The launcher: a process that is small, so that starting another from it is quick. Forking from the
-// controller would copy the page tables of its whole store (30 ms where this takes 3). It starts what
-// it is told to, reports ends, and knows nothing else; when the controller goes, it goes too, and
-// the replicas go on (RT3).
+// The launcher: a process that is small, so that starting another from it is quick. Forking from
+// the controller would copy the page tables of its whole store (30 ms where this takes 3). It
+// starts what it is told to, reports ends, and knows nothing else; when the controller goes, it
+// goes too, and the replicas go on (RT3).
 //
 //   LA1. What it is told comes over its pipe: no argument and no environment of its own holds a
 //        secret.

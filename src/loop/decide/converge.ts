@@ -6,6 +6,7 @@
 //   CV3. A replica that is ready without its share of requests is routed before any is started.
 //   CV2. Surplus goes, other releases first, then newest first, drained, and only as far as the
 //        budget allows.
+import { count } from '../../model/words.ts';
 import type { Finding } from '../../model/finding.ts';
 import { nextIds } from '../../model/fleet.ts';
 import { planId, target } from '../../model/ids.ts';
@@ -144,7 +145,8 @@ function refill(service: ServiceView, context: DecideContext): Plan | undefined 
     .filter((r) => r.role === 'spare' && r.exited === undefined).length;
   const ids = nextIds(book, service.spec.replicas.spares - spares);
   return planOf(service, bringUp(service, ids, 'spare', context),
-    `${name}: keep ${service.spec.replicas.spares} warm spares, start ${ids.join(', ')}`, context);
+    `${name}: keep ${count(service.spec.replicas.spares, 'warm spare')}, `
+    + `start ${ids.join(', ')}`, context);
 }
 
 function planOf(

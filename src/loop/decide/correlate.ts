@@ -16,7 +16,10 @@ export function sharedTrouble(
 ): string | undefined {
   const siblings = serviceReplicas(picture, service.spec.name).filter((r) =>
     r.id !== replica.id && r.phase === 'ready' && r.exited === undefined);
-  if (siblings.length === 0) return undefined;
+  if (siblings.length === 0) {
+    // The last one that is left is not taken away before there is anybody to compare it with.
+    return service.replicas > 1 ? 'no sibling is left to compare it with' : undefined;
+  }
   const { readiness, liveness } = service.spec;
   const all = siblings.every((r) =>
     isTroubled(r.ready, readiness.intervalMs, nowMs)

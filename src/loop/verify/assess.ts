@@ -5,6 +5,7 @@
 //   VE2. Worse anywhere else (another service, another tenant) is `harmful`, and is undone; unless
 //        another incident already explains it.
 //   VE3. Past the deadline with the symptom still there it is `ineffective`.
+import { count } from '../../model/words.ts';
 import type { Finding } from '../../model/finding.ts';
 import type { ServiceName, TenantId } from '../../model/ids.ts';
 import { sumWindows } from '../../model/picture.ts';
@@ -87,7 +88,7 @@ export function assess(
   return {
     kind: 'healed',
     reasons: [
-      `${trial.verification.symptoms.length} findings gone for `
+      `${count(trial.verification.symptoms.length, 'finding')} gone for `
       + `${trial.verification.stableMs} ms, nothing else got worse`,
     ],
   };

@@ -4,6 +4,8 @@
 //   SR1. Before an act that takes an available replica away, the budget is asked again, on the
 //        state of that very moment (P2).
 //   SR2. `drain` ends with zero requests inside or at its deadline, and says which.
+//   SR3. A replica that lives is not stopped while a gateway may still send it requests, for as long
+//        as its service has for draining.
 import { askBudget } from '../../../model/budget.ts';
 import { messageOf } from '../../../model/errors.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
@@ -158,6 +160,9 @@ function pictureNow(context: StepContext): Picture {
   return { ...picture, replicas };
 }
 
+/** Between two looks at what is inside a replica, or at who has the newest table. */
+const LOOK_MS = 130;
+
 export async function drain(step: Of<'drain'>, context: StepContext): Promise<StepAnswer> {
   const { book, world } = context.ports;
   const replica = book.fleet().replicas.get(step.replica);
@@ -180,10 +185,22 @@ export async function drain(step: Of<'drain'>, context: StepContext): Promise<St
     if (quiet > 2) {
       return done(`empty after ${Math.round(world.clock.monotonicMs() - startedAtMs)} ms`);
     }
-    await world.clock.sleep(130, context.ports.stop);
+    await world.clock.sleep(LOOK_MS, context.ports.stop);
   }
   const left = world.gateways.inFlight(step.replica).count;
   return done(`deadline of ${step.deadlineMs} ms passed with ${left} requests inside`);
+}
+
+/** SR3: bounded by the time that its service has for draining; a gateway may be gone for good. */
+async function untilUnrouted(replica: Replica, context: StepContext): Promise<void> {
+  const { book, world, manifest } = context.ports;
+  const drainMs = manifest().services.get(replica.service)?.drainMs ?? 0;
+  const untilMs = world.clock.monotonicMs() + drainMs;
+  while (book.lagging().length > 0 && world.clock.monotonicMs() < untilMs) {
+    if (world.runtime.look(replica.id) !== 'running') return;
+    if ((await book.publish()).kind === 'applied') return;
+    await world.clock.sleep(LOOK_MS, context.ports.stop);
+  }
 }
 
 export async function stop(step: Of<'stop'>, context: StepContext): Promise<StepAnswer> {
@@ -202,7 +219,9 @@ export async function stop(step: Of<'stop'>, context: StepContext): Promise<Step
   }
   if (replica?.phase === 'ready') {
     await book.change({ replicas: [{ ...replica, phase: 'draining', weight: 0 }] });
+    if (step.termMs > 0 && replica.weight > 0) await book.publish();
   }
+  if (replica !== undefined && step.termMs > 0) await untilUnrouted(replica, context);
   context.ports.ending(step.replica);
   let detail: string;
   try {

@@ -5,6 +5,7 @@
 //   OT3. A control is enforced only for the violations that were found, then proved.
 //   OT5. A dependency whose users are still served is not restarted, however its probe looks (P3).
 //   OT4. When every probe fails while clients are served, nothing is done and a person is asked.
+import { count } from '../../../model/words.ts';
 import type { Incident } from '../../../model/incident.ts';
 import { nextIds, replicasOf } from '../../../model/fleet.ts';
 import type { CheckId, DependencyName, ServiceName } from '../../../model/ids.ts';
@@ -138,7 +139,7 @@ export function enforceControl(
   return steps({
     playbook: 'enforce-control', fallback: control.heal, targetKind: 'control',
     targetName: check, service: undefined,
-    summary: `enforce ${check} on ${result.violations.length} violations and prove it`,
+    summary: `enforce ${check} on ${count(result.violations.length, 'violation')} and prove it`,
     steps: [
       plain({
         kind: 'enforce-control', check, subjects: result.violations.map((v) => v.subject),

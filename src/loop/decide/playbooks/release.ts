@@ -4,6 +4,8 @@
 //   RL1. Only to a release that is eligible: known, present, not marked bad, schema in range.
 //   RL2. Without an eligible release nothing is rolled back: replicas are tried one at a time with
 //        growing pauses, and a person is asked.
+//   RL3. Errors that a short absence of a dependency left behind condemn no release: some must be
+//        newer than its last good answer.
 import { nextIds, replicasOf } from '../../../model/fleet.ts';
 import type { Fleet } from '../../../model/fleet.ts';
 import type { Incident } from '../../../model/incident.ts';
