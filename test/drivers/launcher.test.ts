@@ -1,5 +1,5 @@
-// The launcher: one answer a launch, one end a process, nothing secret in sight, and no harm when it
-// dies.
+// The launcher: one answer a launch, one end a process, nothing secret in sight, and no harm when
+// it dies.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

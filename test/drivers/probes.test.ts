@@ -106,7 +106,7 @@ describe('a probe of a replica', () => {
     await untilEmpty(replica.open);
   });
 
-  test('PB1: never answered, or stuck in the middle: timeout, no socket left', async () => {
+  test('PR1 PB1: never answered, or stuck in the middle: timeout, no socket left', async () => {
     const short = { ...HTTP, timeoutMs: 80 };
     const mute = await listen(createServer((socket) => void socket.resume()));
     const stuck = await http((_request, response) => response.writeHead(200).write('{'));

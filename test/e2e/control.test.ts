@@ -124,7 +124,10 @@ test(
     await until('rolled out', async () => {
       const { releases } = await client.releases('stock');
       const now = releases.find((r) => r.current);
-      return now !== undefined && now.id !== before && now.verdict.kind === 'proved';
+      const { services } = await client.status();
+      const { length } = services.find((s) => s.name === 'stock')?.replicas ?? [];
+      const proved = now?.verdict.kind === 'proved' && now.id !== before;
+      return proved && length === 1;
     });
     await shop.assertWhole();
   },

@@ -245,7 +245,7 @@ describe('boot.ts: who leads, and what is adopted', () => {
     await assert.rejects(waiting);
   });
 
-  test('BO2 a replica that was starting under no open run is not adopted, its row goes', async () => {
+  test('BO2 a replica that was starting under no open run is not adopted', async () => {
     const asked: string[][] = [];
     const runtime = {
       async adopt(known: ReadonlySet<string>): Promise<AdoptReport> {
@@ -271,7 +271,7 @@ describe('boot.ts: who leads, and what is adopted', () => {
 });
 
 describe('ledger.ts and jwt.ts', () => {
-  test('ML1 the signing key is made once, private; the public half is beside the log', async () => {
+  test('ML1 one private key; L1 intents are durable; L2 a closed ledger rejects', async () => {
     const dir = join(base, 'ledger');
     const first = await openLedgerIn(dir, 'wiring', undefined);
     const written = await first.ledger.intent('replica:api-1', { run: 'r1' });
@@ -286,6 +286,7 @@ describe('ledger.ts and jwt.ts', () => {
     await second.ledger.outcome(written.index, 'succeeded', {});
     assert.equal(second.ledger.openIntents().length, 0);
     await second.ledger.close();
+    await assert.rejects(second.ledger.record('controller.started', {}), { code: /^KIN_LEDGER/u });
   });
 
   test('JW1 private parts never leave; JW2 an issuer without keys has none', async () => {

@@ -103,7 +103,7 @@ function belongs(test: Source, path: string): boolean {
   if (owner !== undefined && test.path.startsWith(owner)) return true;
   // A test belongs to the folders that it stands in, and to the one that it is named for.
   const parts = dirname(path).split('/').slice(1);
-  const named = basename(test.path).replace(/\.test\.ts$/, '');
+  const named = basename(test.path).replace(/(\.test)?\.ts$/, '');
   const places = [...dirname(test.path).split('/').slice(1), named, ...named.split('-')];
   return parts.some((part) => places.includes(part)) || test.text.includes(basename(path));
 }

@@ -4,8 +4,8 @@
 //   SR1. Before an act that takes an available replica away, the budget is asked again, on the
 //        state of that very moment (P2).
 //   SR2. `drain` ends with zero requests inside or at its deadline, and says which.
-//   SR3. A replica that lives is not stopped while a gateway may still send it requests, for as long
-//        as its service has for draining.
+//   SR3. A replica that lives is not stopped while a gateway may still send it requests, for as
+//        long as its service has for draining.
 import { askBudget } from '../../../model/budget.ts';
 import { messageOf } from '../../../model/errors.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
