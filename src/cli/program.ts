@@ -4,17 +4,7 @@
 //   PG1. A command that does not exist, or a wrong argument, exits 2 and names the next likely
 //        thing.
 import { Argument, Command, CommanderError, Option } from 'commander';
-import {
-  text,
-  must,
-  yes,
-  numeric,
-  whole,
-  SERVICE,
-  MANIFEST,
-  LIMIT,
-  FOLLOW,
-} from './spec.ts';
+import { text, must, yes, numeric, whole, SERVICE, MANIFEST, LIMIT, FOLLOW } from './spec.ts';
 import type { MakeContext, Options, Spec } from './spec.ts';
 import { evidence } from './evidence-commands.ts';
 import { KinError } from '../model/errors.ts';

@@ -1,7 +1,7 @@
 // How do incidents move? Every change goes through here: checked against the table, written, told.
 import { incidentMayBecome } from '../model/incident.ts';
 import type { Incident } from '../model/incident.ts';
-import type { Refusal } from '../model/plan.ts';
+import type { Plan, Refusal } from '../model/plan.ts';
 import { assert, messageOf } from '../model/errors.ts';
 import { isFenced } from './act/executor.ts';
 import { incidentFact, refusalFact } from './record/record.ts';
@@ -84,8 +84,8 @@ export function applyIncidentChange(state: LoopState, change: IncidentChange): v
 export function applyRefusal(state: LoopState, incident: Incident, refusal: Refusal): void {
   const last = state.refusals.get(incident.id);
   state.refusals.set(incident.id, refusal);
-  const news = last === undefined || last.reason !== refusal.reason
-    || last.escalate !== refusal.escalate;
+  const news =
+    last === undefined || last.reason !== refusal.reason || last.escalate !== refusal.escalate;
   if (!news) return;
   state.recorder.tell(refusalFact(incident, refusal));
   const { reason, detail } = refusal;
@@ -95,4 +95,18 @@ export function applyRefusal(state: LoopState, incident: Incident, refusal: Refu
   } else if (incident.state.kind === 'open') {
     putIncident(state, { ...incident, state: { kind: 'waiting', reason, detail } });
   }
+}
+
+export function attempted(
+  state: LoopState,
+  incident: Incident,
+  plan: Plan,
+  verdict: Incident['attempts'][0]['verdict'],
+  next: Incident['state'],
+): void {
+  const endedAtMs = state.ports.world.clock.monotonicMs();
+  const attempt = { plan: plan.id, playbook: plan.playbook, endedAtMs, verdict };
+  // Bounded: an incident that lasts for days keeps its last attempts.
+  const attempts = [...incident.attempts, attempt].slice(-50);
+  putIncident(state, { ...incident, attempts, state: next, seenAtMs: endedAtMs });
 }

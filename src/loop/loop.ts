@@ -9,10 +9,6 @@ import type { Incident } from '../model/incident.ts';
 import type { Run } from '../model/run.ts';
 import { messageOf } from '../model/errors.ts';
 import { planId } from '../model/ids.ts';
-import { EMPTY_FLEET } from '../model/fleet.ts';
-import { keepBook } from './act/book.ts';
-import { createExecutor } from './act/executor.ts';
-import { createApprovals } from './act/approvals.ts';
 import type { DecideContext } from './decide/context.ts';
 import { converge } from './decide/converge.ts';
 import { planChange } from './decide/change.ts';
@@ -22,14 +18,14 @@ import { detect } from './detect/detect.ts';
 import { diagnose } from './diagnose/diagnose.ts';
 import type { Group } from './diagnose/diagnose.ts';
 import { matchIncidents } from './diagnose/incidents.ts';
-import { emptyCanvas, fold } from './observe/fold.ts';
+import { fold } from './observe/fold.ts';
 import { frame } from './observe/frame.ts';
-import { createInbox } from './observe/inbox.ts';
-import { startWatch } from './observe/watch.ts';
-import { createRecorder, reconcileIntents, runOf } from './record/record.ts';
+import { reconcileIntents, runOf } from './record/record.ts';
 import { applyIncidentChange, applyRefusal, putIncident } from './incidents.ts';
-import { launch, progress, resume, verify } from './runs.ts';
+import { launch, resume } from './runs.ts';
 import { tellSignal } from './tell.ts';
+import { assemble } from './assemble.ts';
+import { verify } from './trials.ts';
 import type { LoopPorts, LoopState } from './state.ts';
 
 export interface Loop {
@@ -40,7 +36,8 @@ export interface Loop {
   look(): void;
   /** A change that a person asked for; `ended` resolves with the run. */
   change(
-    request: ChangeRequest, actor: string,
+    request: ChangeRequest,
+    actor: string,
   ): ChangeAnswer & { ended?: Promise<Run | undefined> };
   /** Is the data fresh enough to judge on? */
   warm(): boolean;
@@ -52,7 +49,8 @@ export function createLoop(ports: LoopPorts): Loop {
   // The picture is framed before anything goes on: a resumed step asks the budget of it.
   reframe(state, ports.world.clock.monotonicMs());
   const open = new Set<string>(ports.runs.map((run) => run.id));
-  const left = ports.world.ledger.openIntents()
+  const left = ports.world.ledger
+    .openIntents()
     .filter(({ detail }) => !open.has(runOf(detail) ?? ''));
   for (const run of ports.runs) void resume(state, run);
   reconcileIntents(ports, left).catch((error: unknown) => {
@@ -101,7 +99,7 @@ function look(state: LoopState): void {
     applyIncidentChange(state, change);
   }
   // verify what was done, then decide on what is left
-  verify(state);
+  verify(state, (plan) => void launch(state, plan));
   if (nowMs >= state.heldUntilMs) decideAll(state, groups);
 }
 
@@ -119,13 +117,20 @@ function decideAll(state: LoopState, groups: readonly Group[]): void {
 
 function reframe(state: LoopState, nowMs: number): void {
   const live = [...state.live.values()];
-  frame(state.canvas, {
-    manifest: state.ports.manifest(),
-    fleet: state.book.fleet(),
-    rollingOut: new Set(live.flatMap((run) =>
-      ROLLS.has(run.playbook) && run.service !== undefined ? [run.service] : [])),
-    wallOffsetMs: state.ports.world.clock.nowMs() - nowMs,
-  }, nowMs);
+  frame(
+    state.canvas,
+    {
+      manifest: state.ports.manifest(),
+      fleet: state.book.fleet(),
+      rollingOut: new Set(
+        live.flatMap((run) =>
+          ROLLS.has(run.playbook) && run.service !== undefined ? [run.service] : [],
+        ),
+      ),
+      wallOffsetMs: state.ports.world.clock.nowMs() - nowMs,
+    },
+    nowMs,
+  );
 }
 
 const ROLLS: ReadonlySet<string> = new Set(['rollout', 'rollback']);
@@ -173,103 +178,19 @@ function isWarm(state: LoopState, nowMs: number): boolean {
   const ageMs = nowMs - state.canvas.since;
   if (ageMs >= WARM.maxMs || state.ports.fleet.replicas.size === 0) return true;
   if (ageMs < WARM.minMs) return false;
-  return [...state.canvas.replicas.values()].every((r) =>
-    r.phase !== 'ready' || r.exited !== undefined || r.ready.lastAtMs > 0);
+  return [...state.canvas.replicas.values()].every(
+    (r) => r.phase !== 'ready' || r.exited !== undefined || r.ready.lastAtMs > 0,
+  );
 }
 
 function requestChange(
-  state: LoopState, request: ChangeRequest, actor: string,
+  state: LoopState,
+  request: ChangeRequest,
+  actor: string,
 ): ChangeAnswer & { ended?: Promise<Run | undefined> } {
   const id = planId(state.ports.world.ids.next('chg'));
   const answer = planChange(request, actor, id, contextOf(state));
   if (answer.kind === 'refuse') return answer;
   const ended = launch(state, answer.plan).then((outcome) => outcome?.run);
   return { ...answer, ended };
-}
-
-function assemble(ports: LoopPorts): LoopState {
-  const { world, epoch } = ports;
-  const stop = new AbortController();
-  const canvas = emptyCanvas(world.clock.monotonicMs());
-  const inbox = createInbox(world.clock);
-  const book = keepBook({ world, epoch, fleet: ports.fleet ?? EMPTY_FLEET, table: ports.table });
-  const recorder = createRecorder({ world, epoch });
-  const readyWords: LoopState['readyWords'] = new Map();
-  const watch = startWatch({
-    world, manifest: ports.manifest, fleet: () => book.fleet(), put: (s) => inbox.put(s),
-    onReady: (replica) => {
-      for (const wake of readyWords.get(replica) ?? []) wake();
-    },
-    onAudit: (replica, event) => world.ledger.note('service.audit', { replica, event }),
-  });
-  const approvals = createApprovals({
-    world, epoch, nudge: () => inbox.nudge(),
-    told: (text, run, incident) => recorder.tell({
-      entry: 'approval.decided', kind: 'approval', text, data: {}, run,
-      ...(incident === undefined ? {} : { incident }),
-    }),
-  });
-  const executor = createExecutor({
-    world, epoch, book, manifest: ports.manifest, picture: () => canvas, order: ports.order,
-    readyWord: (replica, signal) => new Promise((resolve) => {
-      const wakes = readyWords.get(replica) ?? new Set();
-      readyWords.set(replica, wakes);
-      const wake = (): void => {
-        wakes.delete(wake);
-        if (wakes.size === 0) readyWords.delete(replica);
-        resolve();
-      };
-      wakes.add(wake);
-      signal.addEventListener('abort', wake, { once: true });
-    }),
-    ending: (replica) => canvas.ending.add(replica),
-    hurry: () => watch.hurry(),
-    stop: stop.signal,
-    crashPoint: ports.crashPoint,
-    digest: ports.digest,
-    intend: (run) => recorder.intend(run),
-    conclude: (run, result) => recorder.conclude(run, result),
-    approval: (run) => approvals.ask(run, stop.signal),
-    told: (run, text, data) => {
-      progress(state, run);
-      recorder.tell({
-        entry: undefined, kind: 'run.step', text, data, run: run.id,
-        ...(run.incident === undefined ? {} : { incident: run.incident }),
-        ...(run.plan.service === undefined ? {} : { service: run.plan.service }),
-      });
-    },
-  });
-  const state: LoopState = {
-    ports, canvas, inbox, watch, book, recorder, executor, approvals, stop,
-    incidents: new Map(ports.incidents.map((i) => [i.id, afterRestart(i, ports)])),
-    unwritten: new Map(), live: new Map(), trials: new Map(), refusals: new Map(), readyWords,
-    disruptions: [], findings: [], halted: false, heldUntilMs: 0, fatal: undefined,
-  };
-  return state;
-}
-
-/** What is resumed is acted on, what was interrupted is looked at anew. */
-function afterRestart(incident: Incident, ports: LoopPorts): Incident {
-  const nowMs = ports.world.clock.monotonicMs();
-  const resumed = ports.runs.find((run) => run.incident === incident.id);
-  const before = incident.attempts.map((a) => ({ ...a, endedAtMs: Math.min(a.endedAtMs, nowMs) }));
-  const { state, attempts } = stateAfterRestart(incident.state, before, resumed, nowMs);
-  return {
-    ...incident, state, attempts,
-    openedAtMs: Math.min(incident.openedAtMs, nowMs),
-    seenAtMs: nowMs,
-  };
-}
-
-function stateAfterRestart(
-  state: Incident['state'], attempts: Incident['attempts'], resumed: Run | undefined,
-  nowMs: number,
-): Pick<Incident, 'state' | 'attempts'> {
-  if (resumed !== undefined) return { state: { kind: 'acting', plan: resumed.plan.id }, attempts };
-  if (state.kind !== 'verifying' && state.kind !== 'acting') return { state, attempts };
-  // Its verdict died with the controller. It counts as an attempt, so that no plan id comes twice.
-  const interrupted = {
-    plan: state.plan, playbook: 'interrupted', endedAtMs: nowMs, verdict: 'inconclusive',
-  } as const;
-  return { state: { kind: 'open' }, attempts: [...attempts, interrupted] };
 }

@@ -7,23 +7,22 @@
 //   LR4. A run that has begun holds its target in the store: when it cannot be driven it is tried
 //        again until it has ended.
 //   LR3. What did not help counts as an attempt, whatever its outcome is called (P4).
-import type { Subject } from '../model/finding.ts';
-import { planId, target } from '../model/ids.ts';
-import type { IncidentId, ReplicaId, ServiceName } from '../model/ids.ts';
+import type { ReplicaId, ServiceName } from '../model/ids.ts';
 import { mintReceipt } from '../model/receipt.ts';
 import type { Receipt } from '../model/receipt.ts';
 import type { Incident } from '../model/incident.ts';
-import type { Plan, PlannedStep, Step } from '../model/plan.ts';
+import type { Plan, Step } from '../model/plan.ts';
 import { OPEN_STATES } from '../model/run.ts';
-import type { Outcome, Run, Verdict } from '../model/run.ts';
+import type { Outcome, Run } from '../model/run.ts';
 import { messageOf } from '../model/errors.ts';
-import { assess, measure } from './verify/assess.ts';
-import type { Assessment, Indicators } from './verify/assess.ts';
-import { runOf, verdictFact } from './record/record.ts';
+import { measure } from './verify/assess.ts';
+import type { Indicators } from './verify/assess.ts';
+import { runOf } from './record/record.ts';
 import { isFenced } from './act/executor.ts';
 import { highestOrdinal } from './decide/steps.ts';
-import { endFenced, putIncident } from './incidents.ts';
+import { endFenced, putIncident, attempted } from './incidents.ts';
 import type { LoopState } from './state.ts';
+import { beginTrial } from './trials.ts';
 
 /** Starts the run of a plan; answers when it has ended. */
 export async function launch(state: LoopState, plan: Plan): Promise<Outcome | undefined> {
@@ -51,7 +50,10 @@ export async function launch(state: LoopState, plan: Plan): Promise<Outcome | un
 
 /** A run that has begun is driven until it has ended, or this controller has. */
 async function drive(
-  state: LoopState, run: Run, receipt: Receipt, before: Indicators,
+  state: LoopState,
+  run: Run,
+  receipt: Receipt,
+  before: Indicators,
 ): Promise<Outcome | undefined> {
   try {
     const outcome = await state.executor.finish(run, receipt);
@@ -123,8 +125,14 @@ const mintResumed = (run: Run, index: number): ReturnType<typeof mintReceipt> =>
 function follow(state: LoopState, plan: Plan): Indicators {
   const brings = plan.steps.flatMap(({ step }) => bringsOf(step));
   state.live.set(plan.id, {
-    plan, current: undefined, run: '' as Run['id'], target: plan.target, service: plan.service,
-    disrupts: plan.disrupts, playbook: plan.playbook, brings,
+    plan,
+    current: undefined,
+    run: '' as Run['id'],
+    target: plan.target,
+    service: plan.service,
+    disrupts: plan.disrupts,
+    playbook: plan.playbook,
+    brings,
     incident: plan.origin.kind === 'heal' ? plan.origin.incident : undefined,
   });
   for (const name of state.ports.manifest().services.keys()) {
@@ -157,7 +165,10 @@ export function progress(state: LoopState, run: Run): void {
 function told(state: LoopState, run: Run, kind: string, text: string): void {
   progress(state, run);
   state.recorder.tell({
-    entry: undefined, kind, text, run: run.id,
+    entry: undefined,
+    kind,
+    text,
+    run: run.id,
     ...(run.incident === undefined ? {} : { incident: run.incident }),
     ...(run.plan.service === undefined ? {} : { service: run.plan.service }),
     data: { plan: run.plan.id, playbook: run.plan.playbook, target: run.plan.target },
@@ -174,7 +185,8 @@ function isOver(state: LoopState, error: unknown): boolean {
 
 function complain(state: LoopState, plan: Plan, error: unknown): void {
   state.ports.world.log.error('a run could not be driven', {
-    plan: plan.id, error: messageOf(error),
+    plan: plan.id,
+    error: messageOf(error),
   });
 }
 
@@ -192,11 +204,9 @@ function incidentOf(state: LoopState, plan: Plan): Incident | undefined {
   return plan.origin.kind === 'heal' ? state.incidents.get(plan.origin.incident) : undefined;
 }
 
-function conclude(
-  state: LoopState, plan: Plan, outcome: Outcome, before: Indicators,
-): void {
-  const text = outcome.kind === 'done' ? `done: ${plan.summary}`
-    : `${outcome.kind}: ${outcome.reason}`;
+function conclude(state: LoopState, plan: Plan, outcome: Outcome, before: Indicators): void {
+  const text =
+    outcome.kind === 'done' ? `done: ${plan.summary}` : `${outcome.kind}: ${outcome.reason}`;
   told(state, outcome.run, `run.${outcome.kind}`, text);
   const incident = incidentOf(state, plan);
   if (incident === undefined) {
@@ -216,7 +226,9 @@ function conclude(
     case 'refused': {
       const reason = outcome.reason === 'denied' ? 'approval-denied' : 'approval-expired';
       attempted(state, incident, plan, 'failed', {
-        kind: 'escalated', reason, detail: `approval ${outcome.reason}`,
+        kind: 'escalated',
+        reason,
+        detail: `approval ${outcome.reason}`,
         sinceMs: state.ports.world.clock.monotonicMs(),
       });
     }
@@ -228,17 +240,6 @@ function escalated(state: LoopState, detail: string): Incident['state'] {
   return { kind: 'escalated', reason: 'ineffective-too-often', detail, sinceMs };
 }
 
-function attempted(
-  state: LoopState, incident: Incident, plan: Plan,
-  verdict: Incident['attempts'][0]['verdict'], next: Incident['state'],
-): void {
-  const endedAtMs = state.ports.world.clock.monotonicMs();
-  const attempt = { plan: plan.id, playbook: plan.playbook, endedAtMs, verdict };
-  // Bounded: an incident that lasts for days keeps its last attempts.
-  const attempts = [...incident.attempts, attempt].slice(-50);
-  putIncident(state, { ...incident, attempts, state: next, seenAtMs: endedAtMs });
-}
-
 /** Starts that fail count against the service; a rollout that failed condemns its release. */
 function concludeChange(state: LoopState, plan: Plan, outcome: Outcome): void {
   const { service } = plan;
@@ -247,9 +248,10 @@ function concludeChange(state: LoopState, plan: Plan, outcome: Outcome): void {
     const view = state.canvas.services.get(service);
     if (view === undefined) return;
     const atMs = state.ports.world.clock.monotonicMs();
-    const troubles = outcome.kind === 'done'
-      ? { count: 0, atMs, detail: '' }
-      : { count: view.troubles.count + 1, atMs, detail: outcome.reason };
+    const troubles =
+      outcome.kind === 'done'
+        ? { count: 0, atMs, detail: '' }
+        : { count: view.troubles.count + 1, atMs, detail: outcome.reason };
     state.canvas.services.set(service, { ...view, troubles });
     return;
   }
@@ -266,8 +268,8 @@ function condemn(state: LoopState, plan: Plan, run: Run, reason: string): void {
   if (service === undefined || !OWN_FAULT.test(reason)) return;
   if (!hadItsNeeds(state, service, run)) return;
   const first = plan.steps.find(({ step }) => step.kind === 'start')?.step;
-  const release = first?.kind === 'start'
-    ? state.book.fleet().releases.get(first.release) : undefined;
+  const release =
+    first?.kind === 'start' ? state.book.fleet().releases.get(first.release) : undefined;
   if (release === undefined) return;
   const atMs = state.ports.world.clock.nowMs();
   const change = { releases: [{ ...release, verdict: { kind: 'bad', atMs, reason } as const }] };
@@ -275,8 +277,11 @@ function condemn(state: LoopState, plan: Plan, run: Run, reason: string): void {
     state.ports.world.log.error('release could not be marked', { error: messageOf(error) });
   });
   state.recorder.tell({
-    entry: undefined, kind: 'release.bad', service,
-    text: `${service}: ${release.id} was rolled back by itself: ${reason}`, data: { reason },
+    entry: undefined,
+    kind: 'release.bad',
+    service,
+    text: `${service}: ${release.id} was rolled back by itself: ${reason}`,
+    data: { reason },
   });
 }
 
@@ -287,110 +292,10 @@ function hadItsNeeds(state: LoopState, service: ServiceName, run: Run): boolean 
   const needs = state.canvas.services.get(service)?.spec.dependsOn ?? [];
   return needs.every((name) => {
     const track = state.canvas.dependencies.get(name)?.track;
-    return track === undefined || (track.failures === 0
-      && (track.recoveredAtMs === undefined || track.recoveredAtMs < begunAtMs));
-  });
-}
-
-function beginTrial(
-  state: LoopState, incident: Incident, plan: Plan, run: Run, before: Indicators,
-): void {
-  const nowMs = state.ports.world.clock.monotonicMs();
-  const { subject } = incident.diagnosis.hypotheses[0];
-  const tenant = subject.kind === 'tenant-route' ? subject.tenant : undefined;
-  state.trials.set(incident.id, {
-    run, plan,
-    trial: {
-      verification: plan.verification, actedAtMs: nowMs, goneSinceMs: undefined, before,
-      own: { services: troubled(state, subject, plan), tenant },
-    },
-  });
-  const next: Incident = {
-    ...incident, state: { kind: 'verifying', plan: plan.id, sinceMs: nowMs },
-  };
-  putIncident(state, next);
-}
-
-/** Those that suffered from the fault itself: of a dependency, all that need it. */
-function troubled(
-  state: LoopState, subject: Subject, plan: Plan,
-): ReadonlySet<ServiceName> {
-  const own = suffering(state, subject);
-  return new Set(plan.service === undefined ? own : [...own, plan.service]);
-}
-
-function suffering(state: LoopState, subject: Subject): readonly ServiceName[] {
-  if ('service' in subject) return [subject.service];
-  if (subject.kind !== 'dependency') return [];
-  const specs = [...state.canvas.services.values()].map(({ spec }) => spec);
-  return specs.filter((spec) => spec.dependsOn.includes(subject.dependency))
-    .map((spec) => spec.name);
-}
-
-/** Services in trouble under the name of other incidents. */
-function explainedBy(state: LoopState, except: IncidentId): ReadonlySet<ServiceName> {
-  const services = new Set<ServiceName>();
-  for (const { id, diagnosis } of state.incidents.values()) {
-    if (id === except) continue;
-    for (const name of suffering(state, diagnosis.hypotheses[0].subject)) services.add(name);
-  }
-  return services;
-}
-
-/** Looks at every act that is being verified; called once a look, after detection. */
-export function verify(state: LoopState): void {
-  const nowMs = state.ports.world.clock.monotonicMs();
-  for (const [id, pending] of state.trials) {
-    const incident = state.incidents.get(id);
-    if (incident === undefined) {
-      state.trials.delete(id);
-      continue;
-    }
-    const explained = explainedBy(state, id);
-    const answer = assess(pending.trial, state.findings, state.canvas, nowMs, explained);
-    if (answer.kind === 'pending') {
-      state.trials.set(id, { ...pending, trial: answer.trial });
-      continue;
-    }
-    state.trials.delete(id);
-    judged(state, incident, pending.plan, pending.run, answer, nowMs);
-  }
-}
-
-function judged(
-  state: LoopState, incident: Incident, plan: Plan, run: Run,
-  answer: Exclude<Assessment, { kind: 'pending' }>, nowMs: number,
-): void {
-  const verdict: Verdict = {
-    run: run.id, kind: answer.kind, reasons: answer.reasons, tookMs: nowMs - incident.openedAtMs,
-  };
-  state.recorder.tell(verdictFact(incident, verdict));
-  if (answer.kind === 'healed') {
-    attempted(state, incident, plan, 'healed', { kind: 'healed', atMs: nowMs, by: plan.id });
-    return;
-  }
-  attempted(state, incident, plan, answer.kind, { kind: 'open' });
-  if (answer.kind === 'harmful') undoHarm(state, incident, plan);
-}
-
-const FINAL: ReadonlySet<Step['kind']> = new Set([
-  'stop', 'drain', 'set-release', 'mark-release', 'enforce-control',
-]);
-
-/** P4: what made things worse is taken back, as a plan of its own with its own record. */
-function undoHarm(state: LoopState, incident: Incident, plan: Plan): void {
-  // What came before a step that cannot be taken back stays: undoing half of a swap would take
-  // away the half that serves.
-  const final = plan.steps.findLastIndex(({ step }) => FINAL.has(step.kind));
-  const undo = plan.steps.slice(final + 1).reverse().flatMap(({ undo: steps }) =>
-    steps.map((step): PlannedStep => ({ step, undo: [] })));
-  const [first, ...rest] = undo;
-  if (first === undefined) return;
-  void launch(state, {
-    ...plan, id: planId(`${plan.id}.undo`), playbook: `undo-${plan.playbook}`,
-    target: target('undo', plan.id), summary: `take back: ${plan.summary}`,
-    steps: [first, ...rest],
-    origin: { kind: 'operator', actor: `kintsugi (harmful verdict of ${incident.id})` },
-    approval: { kind: 'none' },
+    return (
+      track === undefined ||
+      (track.failures === 0 &&
+        (track.recoveredAtMs === undefined || track.recoveredAtMs < begunAtMs))
+    );
   });
 }

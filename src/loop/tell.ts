@@ -11,8 +11,11 @@ export function tellSignal(state: LoopState, signal: Signal): void {
       const view = state.canvas.replicas.get(signal.replica);
       if (view === undefined || view.phase !== 'ready') return;
       state.recorder.tell({
-        entry: undefined, kind: 'replica.exited', service: view.service,
-        text: `${signal.replica}: ${exitText(signal.exit)}`, data: signal,
+        entry: undefined,
+        kind: 'replica.exited',
+        service: view.service,
+        text: `${signal.replica}: ${exitText(signal.exit)}`,
+        data: signal,
       });
       return;
     }
@@ -23,9 +26,11 @@ export function tellSignal(state: LoopState, signal: Signal): void {
     }
     case 'clock-jumped':
       state.recorder.tell({
-        entry: 'clock.jumped', kind: 'clock.jumped',
-        text: `the wall clock jumped by ${(signal.byMs / 1000).toFixed(1)} s; `
-          + 'judgement goes by the monotonic clock',
+        entry: 'clock.jumped',
+        kind: 'clock.jumped',
+        text:
+          `the wall clock jumped by ${(signal.byMs / 1000).toFixed(1)} s; ` +
+          'judgement goes by the monotonic clock',
         data: signal,
       });
       return;
@@ -37,18 +42,23 @@ function gatewayFact(event: GatewayEvent): Fact | undefined {
   switch (event.kind) {
     case 'ejected':
       return {
-        entry: 'gateway.ejected', kind: 'gateway.ejected',
-        text: `gateway ejected ${event.replica} (${event.reason}): ${event.detail}`, data: event,
+        entry: 'gateway.ejected',
+        kind: 'gateway.ejected',
+        text: `gateway ejected ${event.replica} (${event.reason}): ${event.detail}`,
+        data: event,
       };
     case 'returned':
       return {
-        entry: 'gateway.returned', kind: 'gateway.returned',
-        text: `gateway routes to ${event.replica} again`, data: event,
+        entry: 'gateway.returned',
+        kind: 'gateway.returned',
+        text: `gateway routes to ${event.replica} again`,
+        data: event,
       };
     case 'poison-held': {
       const { tenant, method, route } = event.suspect;
       return {
-        entry: 'gateway.held', kind: 'gateway.held',
+        entry: 'gateway.held',
+        kind: 'gateway.held',
         text: `gateway holds back ${method} ${route} of ${tenant} after ${event.deaths} deaths`,
         data: event,
       };
@@ -56,12 +66,15 @@ function gatewayFact(event: GatewayEvent): Fact | undefined {
     case 'connected':
     case 'disconnected':
       return {
-        entry: undefined, kind: `gateway.${event.kind}`,
-        text: `gateway ${event.worker} ${event.kind}`, data: event,
+        entry: undefined,
+        kind: `gateway.${event.kind}`,
+        text: `gateway ${event.worker} ${event.kind}`,
+        data: event,
       };
     case 'died-serving':
       return {
-        entry: undefined, kind: 'gateway.died-serving',
+        entry: undefined,
+        kind: 'gateway.died-serving',
         text: `${event.replica} died with ${count(event.suspects.length, 'request')} inside`,
         data: event,
       };

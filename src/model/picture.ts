@@ -202,7 +202,9 @@ export function sumWindows(
 
 /** When the errors of the last `spanMs` began: the oldest window in it that has some. */
 export function firstBadMs(
-  windows: readonly TrafficWindow[], nowMs: number, spanMs: number,
+  windows: readonly TrafficWindow[],
+  nowMs: number,
+  spanMs: number,
 ): number | undefined {
   let firstMs: number | undefined;
   for (let i = windows.length - 1; i >= 0; i -= 1) {
@@ -215,7 +217,9 @@ export function firstBadMs(
 
 /** When the newest errors of the last `spanMs` were seen. */
 export function lastBadMs(
-  windows: readonly TrafficWindow[], nowMs: number, spanMs: number,
+  windows: readonly TrafficWindow[],
+  nowMs: number,
+  spanMs: number,
 ): number | undefined {
   for (let i = windows.length - 1; i >= 0; i -= 1) {
     const window = windows[i];

@@ -11,9 +11,7 @@ export type EnforceAnswer =
 export interface Controls {
   measure(check: CheckId): Promise<CheckResult>;
   /** Idempotent. `subjects`: those violations that the plan names, and no others. */
-  enforce(
-    check: CheckId, subjects: readonly string[], receipt: Receipt,
-  ): Promise<EnforceAnswer>;
+  enforce(check: CheckId, subjects: readonly string[], receipt: Receipt): Promise<EnforceAnswer>;
   /** Active proof as the application's role; `satisfied` only with a population > 0. */
   prove(check: CheckId): Promise<CheckResult>;
 }

@@ -33,8 +33,12 @@ export type StartAnswer =
   | { readonly kind: 'already'; readonly endpoint: Endpoint; readonly pid: number }
   /** The id has lived and ended. */
   | { readonly kind: 'ended'; readonly exit: Exit }
-  | { readonly kind: 'failed'; readonly retryable: boolean; readonly code: string;
-      readonly detail: string };
+  | {
+      readonly kind: 'failed';
+      readonly retryable: boolean;
+      readonly code: string;
+      readonly detail: string;
+    };
 
 export type StopAnswer =
   | { readonly kind: 'stopped'; readonly exit: Exit; readonly forced: boolean }

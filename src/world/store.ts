@@ -60,8 +60,12 @@ export interface Store {
   putStep(run: RunId, step: StepRecord, epoch: number): Promise<void>;
   setRun(
     run: RunId,
-    change: { readonly state?: RunState; readonly failure?: string;
-      readonly intentIndex?: number; readonly endedAtWallMs?: number },
+    change: {
+      readonly state?: RunState;
+      readonly failure?: string;
+      readonly intentIndex?: number;
+      readonly endedAtWallMs?: number;
+    },
     epoch: number,
   ): Promise<void>;
   openRuns(): Promise<readonly Run[]>;
@@ -79,8 +83,10 @@ export interface Store {
 
   putApproval(approval: Approval, epoch: number): Promise<void>;
   approval(id: ApprovalId): Promise<Approval | undefined>;
-  approvals(query: { readonly limit: number; readonly pendingOnly: boolean }):
-    Promise<readonly Approval[]>;
+  approvals(query: {
+    readonly limit: number;
+    readonly pendingOnly: boolean;
+  }): Promise<readonly Approval[]>;
 
   /** Appends to the story; `seq` is given by the store, strictly growing. Answers it. */
   tell(event: Omit<StoryEvent, 'seq'>, epoch: number): Promise<number>;

@@ -226,10 +226,12 @@ describe('steps', () => {
     const { sim, executor } = await standing();
     const began = sim.nowMs;
     sim.plane.restart(1_000);
-    const begun = await executor.begin(plan('p1', [
-      plain({ kind: 'route', weights: [{ replica: asReplicaId('records-1'), weight: 0 }] }),
-      plain({ kind: 'stop', replica: asReplicaId('records-1'), termMs: 500 }),
-    ]));
+    const begun = await executor.begin(
+      plan('p1', [
+        plain({ kind: 'route', weights: [{ replica: asReplicaId('records-1'), weight: 0 }] }),
+        plain({ kind: 'stop', replica: asReplicaId('records-1'), termMs: 500 }),
+      ]),
+    );
     assert.ok(begun.kind === 'begun');
     const ended = executor.finish(begun.run, begun.receipt);
     assert.ok(await sim.until(() => sim.machine.find('records-1')?.exit !== undefined, 5_000, 10));

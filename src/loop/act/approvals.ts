@@ -23,11 +23,13 @@ export interface ApprovalPorts {
   readonly told: (text: string, run: string, incident: string | undefined) => void;
 }
 
+type Waiting = Map<
+  ApprovalId,
+  { readonly approval: Approval; readonly answer: (answer: 'approved' | 'denied') => void }
+>;
+
 export function createApprovals(ports: ApprovalPorts): Approvals {
-  const waiting = new Map<ApprovalId, {
-    readonly approval: Approval;
-    readonly answer: (answer: 'approved' | 'denied') => void;
-  }>();
+  const waiting: Waiting = new Map();
   const { clock, store } = ports.world;
 
   async function ask(run: Run, stop: AbortSignal): Promise<'approved' | 'denied' | 'expired'> {
@@ -48,7 +50,8 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
       const answer = await Promise.race([answered, late, stopped]);
       if (answer === 'expired') {
         const expired: Approval = {
-          ...approval, state: { kind: 'expired', atMs: clock.nowMs() },
+          ...approval,
+          state: { kind: 'expired', atMs: clock.nowMs() },
         };
         await store.putApproval(expired, ports.epoch);
         ports.told(`nobody answered ${approval.id} in time: nothing is done`, run.id, run.incident);
@@ -63,28 +66,43 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
   return {
     ask,
     pending: () => [...waiting.values()].map(({ approval }) => approval),
-    async decide(id, answer, by) {
-      const before = await store.approval(id);
-      if (before === undefined) {
-        throw new KinError('KIN_APPROVAL_UNKNOWN', `no approval ${id}`, 'See `kintsugi approve`.');
-      }
-      if (before.state.kind !== 'pending') {
-        throw new KinError('KIN_APPROVAL_CLOSED', `${id} is already ${before.state.kind}`,
-          'The first answer counts; see `kintsugi explain`.');
-      }
-      const atMs = clock.nowMs();
-      if (atMs > before.deadlineAtMs) {
-        throw new KinError('KIN_APPROVAL_CLOSED', `the deadline of ${id} has passed`,
-          'Nothing was done; a new plan asks again.');
-      }
-      const decided: Approval = { ...before, state: { kind: answer, by, atMs } };
-      await store.putApproval(decided, ports.epoch);
-      ports.told(`${by} ${answer} ${id}`, before.run, undefined);
-      waiting.get(id)?.answer(answer);
-      ports.nudge();
-      return decided;
-    },
+    decide: (id, answer, by) => decideOn(ports, waiting, id, answer, by),
   };
+}
+
+async function decideOn(
+  ports: ApprovalPorts,
+  waiting: Waiting,
+  id: ApprovalId,
+  answer: 'approved' | 'denied',
+  by: string,
+): Promise<Approval> {
+  const { clock, store } = ports.world;
+  const before = await store.approval(id);
+  if (before === undefined) {
+    throw new KinError('KIN_APPROVAL_UNKNOWN', `no approval ${id}`, 'See `kintsugi approve`.');
+  }
+  if (before.state.kind !== 'pending') {
+    throw new KinError(
+      'KIN_APPROVAL_CLOSED',
+      `${id} is already ${before.state.kind}`,
+      'The first answer counts; see `kintsugi explain`.',
+    );
+  }
+  const atMs = clock.nowMs();
+  if (atMs > before.deadlineAtMs) {
+    throw new KinError(
+      'KIN_APPROVAL_CLOSED',
+      `the deadline of ${id} has passed`,
+      'Nothing was done; a new plan asks again.',
+    );
+  }
+  const decided: Approval = { ...before, state: { kind: answer, by, atMs } };
+  await store.putApproval(decided, ports.epoch);
+  ports.told(`${by} ${answer} ${id}`, before.run, undefined);
+  waiting.get(id)?.answer(answer);
+  ports.nudge();
+  return decided;
 }
 
 /** One question a run: found again after a restart (AP2). */
@@ -94,7 +112,9 @@ async function question(ports: ApprovalPorts, run: Run): Promise<Approval> {
   if (before !== undefined) return before;
   const need = run.plan.approval;
   const approval: Approval = {
-    id, run: run.id, summary: run.plan.summary,
+    id,
+    run: run.id,
+    summary: run.plan.summary,
     why: need.kind === 'needed' ? need.why : '',
     deadlineAtMs: ports.world.clock.nowMs() + (need.kind === 'needed' ? need.deadlineMs : 0),
     state: { kind: 'pending' },

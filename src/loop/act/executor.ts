@@ -48,17 +48,24 @@ export function createExecutor(ports: ExecutorPorts): Executor {
 
 async function begin(ports: ExecutorPorts, plan: Plan): Promise<Begun> {
   const { world } = ports;
-  const incident: IncidentId | undefined = plan.origin.kind === 'heal'
-    ? plan.origin.incident : undefined;
+  const incident: IncidentId | undefined =
+    plan.origin.kind === 'heal' ? plan.origin.incident : undefined;
   const run: Run = {
-    id: runId(world.ids.next('run')), plan, planDigest: ports.digest(planEssence(plan)),
-    state: plan.approval.kind === 'needed' ? 'waiting' : 'running', incident,
-    intentIndex: undefined, startedAtWallMs: world.clock.nowMs(), endedAtWallMs: undefined,
-    steps: [intended('do:0', world.clock.nowMs())], failure: undefined,
+    id: runId(world.ids.next('run')),
+    plan,
+    planDigest: ports.digest(planEssence(plan)),
+    state: plan.approval.kind === 'needed' ? 'waiting' : 'running',
+    incident,
+    intentIndex: undefined,
+    startedAtWallMs: world.clock.nowMs(),
+    endedAtWallMs: undefined,
+    steps: [intended('do:0', world.clock.nowMs())],
+    failure: undefined,
   };
   // Both must be durable before the first act; they do not wait for each other (EX1).
   const [answer, intent] = await Promise.allSettled([
-    world.store.beginRun(run, ports.epoch), ports.intend(run),
+    world.store.beginRun(run, ports.epoch),
+    ports.intend(run),
   ]);
   if (answer.status === 'rejected') {
     // A fenced owner writes nothing more: its successor closes what it left open.
@@ -99,7 +106,8 @@ async function finish(ports: ExecutorPorts, run: Run, receipt: Receipt): Promise
     now = await move(ports, now, 'running');
   }
   const context: StepContext = {
-    ports, receipt,
+    ports,
+    receipt,
     deadlineAtMs: ports.world.clock.monotonicMs() + now.plan.deadlineMs,
   };
   if (now.state === 'running') {
@@ -128,9 +136,13 @@ async function doSteps(run: Run, context: StepContext, ports: ExecutorPorts): Pr
     const before = now.steps.find((s) => s.key === key);
     if (before?.state !== 'done') {
       const late = ports.world.clock.monotonicMs() > context.deadlineAtMs;
-      const result = late && !committed
-        ? { run: now, answer: { kind: 'failed', detail: 'the run is past its deadline' } as const }
-        : await doStep(now, key, step, context, ports);
+      const result =
+        late && !committed
+          ? {
+              run: now,
+              answer: { kind: 'failed', detail: 'the run is past its deadline' } as const,
+            }
+          : await doStep(now, key, step, context, ports);
       now = result.run;
       // EX3: past the commit point a failure is noted and the rest goes on.
       if (result.answer.kind === 'failed' && !committed) {
@@ -148,11 +160,18 @@ function intended(key: string, atWallMs: number): StepRecord {
 
 /** They change nothing outside: repeating one after a crash is harmless. */
 const WAITS: ReadonlySet<Step['kind']> = new Set([
-  'await-ready', 'await-dependency', 'watch', 'prove-control',
+  'await-ready',
+  'await-dependency',
+  'watch',
+  'prove-control',
 ]);
 
 async function doStep(
-  run: Run, key: string, step: Step, context: StepContext, ports: ExecutorPorts,
+  run: Run,
+  key: string,
+  step: Step,
+  context: StepContext,
+  ports: ExecutorPorts,
 ): Promise<{ readonly run: Run; readonly answer: StepAnswer }> {
   const { clock, store } = ports.world;
   const startedAtMs = clock.monotonicMs();
@@ -166,7 +185,9 @@ async function doStep(
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);
   const record: StepRecord = {
-    ...record0, state: answer.kind, detail: answer.detail.slice(0, 500),
+    ...record0,
+    state: answer.kind,
+    detail: answer.detail.slice(0, 500),
     tookMs: Math.round(clock.monotonicMs() - startedAtMs),
   };
   await store.putStep(run.id, record, ports.epoch);
@@ -215,7 +236,9 @@ async function undo(run: Run, context: StepContext, ports: ExecutorPorts): Promi
 }
 
 async function endRefused(
-  ports: ExecutorPorts, run: Run, reason: 'denied' | 'expired',
+  ports: ExecutorPorts,
+  run: Run,
+  reason: 'denied' | 'expired',
 ): Promise<Outcome> {
   const now = await move(ports, run, 'refused', `approval ${reason}`);
   await ports.conclude(now, 'failed');
@@ -223,16 +246,23 @@ async function endRefused(
 }
 
 async function move(
-  ports: ExecutorPorts, run: Run, state: RunState, failure?: string,
+  ports: ExecutorPorts,
+  run: Run,
+  state: RunState,
+  failure?: string,
 ): Promise<Run> {
   const final = state !== 'running' && state !== 'undoing';
   const endedAtWallMs = final ? ports.world.clock.nowMs() : undefined;
-  await ports.world.store.setRun(run.id, {
-    state,
-    ...(failure === undefined ? {} : { failure }),
-    ...(run.intentIndex === undefined ? {} : { intentIndex: run.intentIndex }),
-    ...(endedAtWallMs === undefined ? {} : { endedAtWallMs }),
-  }, ports.epoch);
+  await ports.world.store.setRun(
+    run.id,
+    {
+      state,
+      ...(failure === undefined ? {} : { failure }),
+      ...(run.intentIndex === undefined ? {} : { intentIndex: run.intentIndex }),
+      ...(endedAtWallMs === undefined ? {} : { endedAtWallMs }),
+    },
+    ports.epoch,
+  );
   await ports.crashPoint(`state:${state}`);
   return { ...run, state, endedAtWallMs, failure: failure ?? run.failure };
 }

@@ -4,8 +4,15 @@ import type { Step } from '../../model/plan.ts';
 import type { StepAnswer, StepContext } from './ports.ts';
 import { awaitReady, drain, route, start, stop } from './steps/replica.ts';
 import {
-  awaitDependency, enforceControl, liftQuarantine, markRelease, proveControl, quarantine,
-  setRelease, setScale, watch,
+  awaitDependency,
+  enforceControl,
+  liftQuarantine,
+  markRelease,
+  proveControl,
+  quarantine,
+  setRelease,
+  setScale,
+  watch,
 } from './steps/others.ts';
 
 export function perform(step: Step, context: StepContext): Promise<StepAnswer> {

@@ -24,21 +24,40 @@ export type ChangeRequest =
 
 export type ChangeAnswer =
   | { readonly kind: 'plan'; readonly plan: Plan }
-  | { readonly kind: 'refuse'; readonly code: `KIN_${string}`; readonly detail: string;
-      readonly fix: string };
+  | {
+      readonly kind: 'refuse';
+      readonly code: `KIN_${string}`;
+      readonly detail: string;
+      readonly fix: string;
+    };
 
-const no = (code: `KIN_${string}`, detail: string, fix: string): ChangeAnswer =>
-  ({ kind: 'refuse', code, detail, fix });
+const no = (code: `KIN_${string}`, detail: string, fix: string): ChangeAnswer => ({
+  kind: 'refuse',
+  code,
+  detail,
+  fix,
+});
 
 export function planChange(
-  request: ChangeRequest, actor: string, id: string, context: DecideContext,
+  request: ChangeRequest,
+  actor: string,
+  id: string,
+  context: DecideContext,
 ): ChangeAnswer {
   if (request.kind === 'lift-quarantine') {
     const step: Step = { kind: 'lift-quarantine', id: request.id };
-    return planOf({
-      id, actor, playbook: 'lift-quarantine', summary: `lift ${request.id}`, service: undefined,
-      on: target('quarantine', request.id), disrupts: 0,
-    }, [plain(step)]);
+    return planOf(
+      {
+        id,
+        actor,
+        playbook: 'lift-quarantine',
+        summary: `lift ${request.id}`,
+        service: undefined,
+        on: target('quarantine', request.id),
+        disrupts: 0,
+      },
+      [plain(step)],
+    );
   }
   if (request.kind === 'remove') return planRemoval(request.service, actor, id, context);
   const service = context.picture.services.get(request.service);
@@ -47,8 +66,11 @@ export function planChange(
   }
   const busy = context.liveRuns.find((run) => run.target === target('service', request.service));
   if (busy !== undefined) {
-    return no('KIN_TARGET_BUSY', `${busy.playbook} is at work on ${request.service}`,
-      'Wait until it ends: `kintsugi status`.');
+    return no(
+      'KIN_TARGET_BUSY',
+      `${busy.playbook} is at work on ${request.service}`,
+      'Wait until it ends: `kintsugi status`.',
+    );
   }
   switch (request.kind) {
     case 'scale':
@@ -62,55 +84,98 @@ export function planChange(
 
 /** A service that the manifest no longer names: drained and stopped, nothing of it is kept up. */
 function planRemoval(
-  name: ServiceName, actor: string, id: string, context: DecideContext,
+  name: ServiceName,
+  actor: string,
+  id: string,
+  context: DecideContext,
 ): ChangeAnswer {
   const leavers = replicasOf(context.fleet, name);
   const all = leavers.flatMap((r) => [
     plain({ kind: 'drain', replica: r.id, deadlineMs: 10_000 }),
     plain({ kind: 'stop', replica: r.id, termMs: 5_000 }),
   ]);
-  return planOf({
-    id, actor, playbook: 'remove', summary: `${name} is no longer wanted: stop it`, service: name,
-    on: target('service', name), disrupts: leavers.length,
-  }, all);
+  return planOf(
+    {
+      id,
+      actor,
+      playbook: 'remove',
+      summary: `${name} is no longer wanted: stop it`,
+      service: name,
+      on: target('service', name),
+      disrupts: leavers.length,
+    },
+    all,
+  );
 }
 
 function planScale(
-  replicas: number, service: ServiceView, actor: string, id: string,
+  replicas: number,
+  service: ServiceView,
+  actor: string,
+  id: string,
 ): ChangeAnswer {
   const { name, replicas: range } = service.spec;
   if (!Number.isSafeInteger(replicas) || replicas < range.min || replicas > range.max) {
-    return no('KIN_SCALE_RANGE', `${name} may have ${range.min} to ${range.max} replicas`,
-      'Choose a number in the range, or change replicas in the manifest.');
+    return no(
+      'KIN_SCALE_RANGE',
+      `${name} may have ${range.min} to ${range.max} replicas`,
+      'Choose a number in the range, or change replicas in the manifest.',
+    );
   }
   const step: PlannedStep = {
     step: { kind: 'set-scale', service: name, replicas },
     undo: [{ kind: 'set-scale', service: name, replicas: service.replicas }],
   };
-  return planOf({
-    id, actor, playbook: 'scale', summary: `${name}: ${service.replicas} → ${replicas} replicas`,
-    service: name, on: target('scale', name), disrupts: 0,
-  }, [step]);
+  return planOf(
+    {
+      id,
+      actor,
+      playbook: 'scale',
+      summary: `${name}: ${service.replicas} → ${replicas} replicas`,
+      service: name,
+      on: target('scale', name),
+      disrupts: 0,
+    },
+    [step],
+  );
 }
 
 function planRollback(
-  service: ServiceView, actor: string, id: string, context: DecideContext,
+  service: ServiceView,
+  actor: string,
+  id: string,
+  context: DecideContext,
 ): ChangeAnswer {
   const { name } = service.spec;
   const eligibility = rollbackEligibility(context.fleet, name);
   if (eligibility.kind === 'ineligible') {
-    return no('KIN_ROLLBACK_INELIGIBLE', `${name} cannot go back: ${eligibility.reason}`,
-      'Deploy a release that works instead.');
+    return no(
+      'KIN_ROLLBACK_INELIGIBLE',
+      `${name} cannot go back: ${eligibility.reason}`,
+      'Deploy a release that works instead.',
+    );
   }
   const all = rollbackSteps(service, eligibility.release, context);
-  return planOf({
-    id, actor, playbook: 'rollback', summary: `${name}: back to ${eligibility.release}`,
-    service: name, on: target('service', name), disrupts: 1,
-  }, all);
+  return planOf(
+    {
+      id,
+      actor,
+      playbook: 'rollback',
+      summary: `${name}: back to ${eligibility.release}`,
+      service: name,
+      on: target('service', name),
+      disrupts: 1,
+    },
+    all,
+  );
 }
 
 function planDeploy(
-  release: ReleaseId, service: ServiceView, actor: string, id: string, context: DecideContext,
+  release: ReleaseId,
+  service: ServiceView,
+  actor: string,
+  id: string,
+  context: DecideContext,
 ): ChangeAnswer {
   const { name } = service.spec;
   const found = context.fleet.releases.get(release);
@@ -118,23 +183,37 @@ function planDeploy(
     return no('KIN_RELEASE_UNKNOWN', `no release ${release}`, 'See `kintsugi releases`.');
   }
   if (found.verdict.kind === 'bad') {
-    return no('KIN_RELEASE_BAD', `${release} was rolled back: ${found.verdict.reason}`,
-      'Deploy a changed artefact: it gets another id.');
+    return no(
+      'KIN_RELEASE_BAD',
+      `${release} was rolled back: ${found.verdict.reason}`,
+      'Deploy a changed artefact: it gets another id.',
+    );
   }
   if (release === service.release) {
     return no('KIN_RELEASE_CURRENT', `${name} already runs ${release}`, 'Nothing to do.');
   }
-  const all = service.spec.kind === 'stateful'
-    ? statefulRollout(service, release, context)
-    : rollout(service, release, context);
-  return planOf({
-    id, actor, playbook: 'rollout', summary: `${name}: ${service.release} → ${release}`,
-    service: name, on: target('service', name), disrupts: 0,
-  }, all);
+  const all =
+    service.spec.kind === 'stateful'
+      ? statefulRollout(service, release, context)
+      : rollout(service, release, context);
+  return planOf(
+    {
+      id,
+      actor,
+      playbook: 'rollout',
+      summary: `${name}: ${service.release} → ${release}`,
+      service: name,
+      on: target('service', name),
+      disrupts: 0,
+    },
+    all,
+  );
 }
 
 function rollout(
-  service: ServiceView, release: ReleaseId, context: DecideContext,
+  service: ServiceView,
+  release: ReleaseId,
+  context: DecideContext,
 ): readonly PlannedStep[] {
   const { name, rollout: spec, termMs } = service.spec;
   const book = context.fleet.services.get(name);
@@ -150,22 +229,33 @@ function rollout(
   const ready = (replica: typeof canary): PlannedStep =>
     plain({ kind: 'await-ready', replica, deadlineMs });
   const watch = plain({
-    kind: 'watch', service: name, release, baseline: service.release, forMs: spec.bakeMs,
+    kind: 'watch',
+    service: name,
+    release,
+    baseline: service.release,
+    forMs: spec.bakeMs,
     minRequests: spec.minRequests,
   });
   return [
-    start(canary), ready(canary),
+    start(canary),
+    ready(canary),
     {
       step: { kind: 'route', weights: [{ replica: canary, weight: spec.canaryPercent }] },
       undo: [{ kind: 'route', weights: [{ replica: canary, weight: 0 }] }],
     },
     watch,
-    ...others.map(start), ...others.map(ready),
+    ...others.map(start),
+    ...others.map(ready),
     shift(ids, olds),
     watch,
     plain({ kind: 'set-release', service: name, release, previous: service.release }),
-    plain({ kind: 'mark-release', service: name, release, verdict: 'proved',
-      reason: 'did well under traffic' }),
+    plain({
+      kind: 'mark-release',
+      service: name,
+      release,
+      verdict: 'proved',
+      reason: 'did well under traffic',
+    }),
     ...replicasOf(context.fleet, name).flatMap((r) => drainAndStop(r.id, service)),
   ];
 }
@@ -184,19 +274,23 @@ function shift(ids: readonly Replica['id'][], olds: readonly Replica[]): Planned
         ...olds.map((r) => ({ replica: r.id, weight: 0 })),
       ],
     },
-    undo: [{
-      kind: 'route',
-      weights: [
-        ...olds.map((r) => ({ replica: r.id, weight: r.weight })),
-        ...ids.map((replica) => ({ replica, weight: 0 })),
-      ],
-    }],
+    undo: [
+      {
+        kind: 'route',
+        weights: [
+          ...olds.map((r) => ({ replica: r.id, weight: r.weight })),
+          ...ids.map((replica) => ({ replica, weight: 0 })),
+        ],
+      },
+    ],
   };
 }
 
 /** One at a time on its data: the old one stops before the new one starts. */
 function statefulRollout(
-  service: ServiceView, release: ReleaseId, context: DecideContext,
+  service: ServiceView,
+  release: ReleaseId,
+  context: DecideContext,
 ): readonly PlannedStep[] {
   const { name, termMs } = service.spec;
   const book = context.fleet.services.get(name);
@@ -208,8 +302,7 @@ function statefulRollout(
     ...olds.map((r): PlannedStep => ({
       step: { kind: 'stop', replica: r.id, termMs },
       undo: [
-        { kind: 'start', replica: back, service: name, release: service.release,
-          role: 'active' },
+        { kind: 'start', replica: back, service: name, release: service.release, role: 'active' },
         { kind: 'await-ready', replica: back, deadlineMs },
         { kind: 'route', weights: [{ replica: back, weight: 100 }] },
       ],
@@ -243,8 +336,14 @@ function planOf(change: Change, all: readonly PlannedStep[]): ChangeAnswer {
   return {
     kind: 'plan',
     plan: {
-      id: planId(id), playbook, target: on, origin: { kind: 'operator', actor }, summary,
-      steps: [first, ...rest], service, disrupts,
+      id: planId(id),
+      playbook,
+      target: on,
+      origin: { kind: 'operator', actor },
+      summary,
+      steps: [first, ...rest],
+      service,
+      disrupts,
       approval: { kind: 'none' },
       verification: { symptoms: [], stableMs: 0, deadlineMs: 0 },
       deadlineMs: deadlineOf(all),

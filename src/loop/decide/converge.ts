@@ -46,15 +46,18 @@ export function converge(finding: Finding, context: DecideContext): Plan | undef
 function held(service: ServiceView, context: DecideContext): boolean {
   const { count, atMs } = service.troubles;
   if (count === 0) return false;
-  const backMs = service.spec.dependsOn
-    .map((name) => context.picture.dependencies.get(name)?.track.recoveredAtMs ?? 0);
+  const backMs = service.spec.dependsOn.map(
+    (name) => context.picture.dependencies.get(name)?.track.recoveredAtMs ?? 0,
+  );
   if (Math.max(0, ...backMs) > atMs) return false;
   const waitMs = TROUBLE_BACKOFF_MS[count - 1] ?? TRIAL_EVERY_MS;
   return context.nowMs < atMs + waitMs;
 }
 
 function grow(
-  service: ServiceView, limit: number | undefined, context: DecideContext,
+  service: ServiceView,
+  limit: number | undefined,
+  context: DecideContext,
 ): Plan | undefined {
   const { name, dependsOn } = service.spec;
   // Started against a dependency that is known to be down, it could only fail.
@@ -64,34 +67,51 @@ function grow(
   });
   const book = context.fleet.services.get(name);
   if (down || book === undefined) return undefined;
-  const mine = serviceReplicas(context.picture, name).filter((r) =>
-    r.role === 'active' && r.phase !== 'draining' && r.release === service.release);
-  const unrouted = mine.filter((r) =>
-    r.phase === 'ready' && r.exited === undefined && r.weight < 100);
+  const mine = serviceReplicas(context.picture, name).filter(
+    (r) => r.role === 'active' && r.phase !== 'draining' && r.release === service.release,
+  );
+  const unrouted = mine.filter(
+    (r) => r.phase === 'ready' && r.exited === undefined && r.weight < 100,
+  );
   if (unrouted.length > 0) return routeIn(service, unrouted, context);
   const active = mine.length;
   const missing = Math.min(service.replicas - active, limit ?? 16);
   const ids = nextIds(book, missing);
-  return planOf(service, bringUp(service, ids, 'active', context),
-    `${name}: ${active} of ${service.replicas} replicas, start ${ids.join(', ')}`, context);
+  return planOf(
+    service,
+    bringUp(service, ids, 'active', context),
+    `${name}: ${active} of ${service.replicas} replicas, start ${ids.join(', ')}`,
+    context,
+  );
 }
 
 /** CV3. What an interrupted run left ready and without its share of requests. */
 function routeIn(
-  service: ServiceView, unrouted: readonly ReplicaView[], context: DecideContext,
+  service: ServiceView,
+  unrouted: readonly ReplicaView[],
+  context: DecideContext,
 ): Plan | undefined {
   const weights = unrouted.map((r) => ({ replica: r.id, weight: 100 }));
-  const undo: readonly Step[] = [{
-    kind: 'route', weights: unrouted.map((r) => ({ replica: r.id, weight: r.weight })),
-  }];
+  const undo: readonly Step[] = [
+    {
+      kind: 'route',
+      weights: unrouted.map((r) => ({ replica: r.id, weight: r.weight })),
+    },
+  ];
   const ids = unrouted.map((r) => r.id).join(', ');
-  return planOf(service, [{ step: { kind: 'route', weights }, undo }],
-    `${service.spec.name}: ${ids} ready without requests, route them`, context);
+  return planOf(
+    service,
+    [{ step: { kind: 'route', weights }, undo }],
+    `${service.spec.name}: ${ids} ready without requests, route them`,
+    context,
+  );
 }
 
 /** All are started first, then each is awaited and routed as it comes. */
 function bringUp(
-  service: ServiceView, ids: readonly ReplicaId[], role: 'active' | 'spare',
+  service: ServiceView,
+  ids: readonly ReplicaId[],
+  role: 'active' | 'spare',
   context: DecideContext,
 ): readonly PlannedStep[] {
   const pairs = ids.map((id) => startSteps(service, id, service.release, role, context));
@@ -107,14 +127,18 @@ function bringUp(
 
 function shrink(service: ServiceView, context: DecideContext): Plan | undefined {
   const { name } = service.spec;
-  const active = serviceReplicas(context.picture, name)
-    .filter((r) => r.role === 'active' && r.phase !== 'draining');
+  const active = serviceReplicas(context.picture, name).filter(
+    (r) => r.role === 'active' && r.phase !== 'draining',
+  );
   const surplus = active.length - service.replicas;
   // Those that serve nobody go first, then the newest.
   const leavers = [...active]
-    .sort((a, b) => Number(a.release === service.release) - Number(b.release === service.release)
-      || Number(isAvailable(a)) - Number(isAvailable(b))
-      || b.startedAtMs - a.startedAtMs)
+    .sort(
+      (a, b) =>
+        Number(a.release === service.release) - Number(b.release === service.release) ||
+        Number(isAvailable(a)) - Number(isAvailable(b)) ||
+        b.startedAtMs - a.startedAtMs,
+    )
     .slice(0, surplus);
   const ids = leavers.map((r) => r.id);
   const answer = askBudget(context.picture, name, ids, context.manifest.healing.budget);
@@ -123,15 +147,21 @@ function shrink(service: ServiceView, context: DecideContext): Plan | undefined 
   const all = [
     {
       step: { kind: 'route', weights } as const,
-      undo: [{
-        kind: 'route' as const,
-        weights: leavers.map((r) => ({ replica: r.id, weight: r.weight })),
-      }],
+      undo: [
+        {
+          kind: 'route' as const,
+          weights: leavers.map((r) => ({ replica: r.id, weight: r.weight })),
+        },
+      ],
     },
     ...ids.flatMap((id) => drainAndStop(id, service)),
   ];
-  return planOf(service, all, `${name}: ${active.length} replicas, ${service.replicas} wanted: `
-    + `stop ${ids.join(', ')}`, context);
+  return planOf(
+    service,
+    all,
+    `${name}: ${active.length} replicas, ${service.replicas} wanted: stop ${ids.join(', ')}`,
+    context,
+  );
 }
 
 function refill(service: ServiceView, context: DecideContext): Plan | undefined {
@@ -141,23 +171,32 @@ function refill(service: ServiceView, context: DecideContext): Plan | undefined 
   // Spares wait until the service itself stands.
   const ready = serviceReplicas(context.picture, name).filter(isAvailable).length;
   if (ready < service.replicas) return undefined;
-  const spares = serviceReplicas(context.picture, name)
-    .filter((r) => r.role === 'spare' && r.exited === undefined).length;
+  const spares = serviceReplicas(context.picture, name).filter(
+    (r) => r.role === 'spare' && r.exited === undefined,
+  ).length;
   const ids = nextIds(book, service.spec.replicas.spares - spares);
-  return planOf(service, bringUp(service, ids, 'spare', context),
-    `${name}: keep ${count(service.spec.replicas.spares, 'warm spare')}, `
-    + `start ${ids.join(', ')}`, context);
+  return planOf(
+    service,
+    bringUp(service, ids, 'spare', context),
+    `${name}: keep ${count(service.spec.replicas.spares, 'warm spare')}, ` +
+      `start ${ids.join(', ')}`,
+    context,
+  );
 }
 
 function planOf(
-  service: ServiceView, all: readonly PlannedStep[], summary: string, context: DecideContext,
+  service: ServiceView,
+  all: readonly PlannedStep[],
+  summary: string,
+  context: DecideContext,
 ): Plan | undefined {
   const [first, ...rest] = all;
   const { name } = service.spec;
   if (first === undefined) return undefined;
   return {
-    id: planId(`${name}.${Math.round(context.wallMs)}.${context.fleet.services.get(name)
-      ?.nextOrdinal ?? 0}`),
+    id: planId(
+      `${name}.${Math.round(context.wallMs)}.${context.fleet.services.get(name)?.nextOrdinal ?? 0}`,
+    ),
     playbook: 'converge',
     target: target('capacity', name),
     origin: { kind: 'converge', service: name },

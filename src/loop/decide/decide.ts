@@ -11,8 +11,12 @@ import type { ServiceName } from '../../model/ids.ts';
 import { never } from '../../model/errors.ts';
 import type { DecideContext } from './context.ts';
 import { choiceOf, guardIncident, guardPlan, refuse } from './guards.ts';
-import { enforceControl, quarantineRoute, restartDependency, sharedCause } from
-  './playbooks/others.ts';
+import {
+  enforceControl,
+  quarantineRoute,
+  restartDependency,
+  sharedCause,
+} from './playbooks/others.ts';
 import { no, planFor } from './playbooks/playbook.ts';
 import type { Proposal } from './playbooks/playbook.ts';
 import { healRelease } from './playbooks/release.ts';
@@ -28,8 +32,15 @@ export function decide(incident: Incident, context: DecideContext): Decision {
   const { draft } = proposal;
   const choice = choiceOf(draft.playbook, draft.fallback, context);
   if (choice === 'off') {
-    return refused(refuse(incident, 'playbook-off', `playbook ${draft.playbook} is off`,
-      context.nowMs + 5_000, true));
+    return refused(
+      refuse(
+        incident,
+        'playbook-off',
+        `playbook ${draft.playbook} is off`,
+        context.nowMs + 5_000,
+        true,
+      ),
+    );
   }
   const plan = planFor(draft, incident, choice, context);
   const late = guardPlan(incident, plan, context);
@@ -68,12 +79,25 @@ function propose(incident: Incident, subject: Subject, context: DecideContext): 
         ? healRelease(incident, subject.service, context)
         : sharedCause(incident, subject.service, context);
     case 'service':
-      return no(refuse(incident, 'parked',
-        `${incident.title}: a trial start runs every minute, a person is asked`,
-        context.nowMs + 5_000, true));
+      return no(
+        refuse(
+          incident,
+          'parked',
+          `${incident.title}: a trial start runs every minute, a person is asked`,
+          context.nowMs + 5_000,
+          true,
+        ),
+      );
     case 'node':
-      return no(refuse(incident, 'no-playbook', 'nothing can be done about the machine',
-        context.nowMs + 5_000, true));
+      return no(
+        refuse(
+          incident,
+          'no-playbook',
+          'nothing can be done about the machine',
+          context.nowMs + 5_000,
+          true,
+        ),
+      );
     default:
       return never(subject);
   }

@@ -19,7 +19,10 @@ const TRIAL_EVERY_MS = 60_000;
 const RECHECK_MS = 1_000;
 
 export function refuse(
-  incident: Incident, reason: RefusalReason, detail: string, retryAtMs: number,
+  incident: Incident,
+  reason: RefusalReason,
+  detail: string,
+  retryAtMs: number,
   escalate = false,
 ): Refusal {
   return { incident: incident.id, reason, detail, escalate, retryAtMs };
@@ -27,7 +30,9 @@ export function refuse(
 
 /** Asked before a playbook is chosen. */
 export function guardIncident(
-  incident: Incident, service: ServiceName | undefined, context: DecideContext,
+  incident: Incident,
+  service: ServiceName | undefined,
+  context: DecideContext,
 ): Refusal | undefined {
   const { nowMs } = context;
   const soon = nowMs + RECHECK_MS;
@@ -43,12 +48,17 @@ export function guardIncident(
   if (book?.paused === true) {
     return refuse(incident, 'paused', `${book.name} is paused by an operator`, soon);
   }
-  const freeze = context.manifest.healing.freezeWindows.find((w) =>
-    context.wallMs >= w.fromMs && context.wallMs < w.toMs);
+  const freeze = context.manifest.healing.freezeWindows.find(
+    (w) => context.wallMs >= w.fromMs && context.wallMs < w.toMs,
+  );
   if (freeze !== undefined) {
     const minutes = Math.ceil((freeze.toMs - context.wallMs) / 60_000);
     return refuse(
-      incident, 'frozen', `frozen for ${minutes} more minutes: ${freeze.reason}`, soon, true,
+      incident,
+      'frozen',
+      `frozen for ${minutes} more minutes: ${freeze.reason}`,
+      soon,
+      true,
     );
   }
   return guardAttempts(incident, service, context);
@@ -59,19 +69,23 @@ function isFact(head: Finding | undefined): boolean {
 }
 
 function guardAttempts(
-  incident: Incident, service: ServiceName | undefined, context: DecideContext,
+  incident: Incident,
+  service: ServiceName | undefined,
+  context: DecideContext,
 ): Refusal | undefined {
   const last = incident.attempts.at(-1);
   if (last === undefined) return undefined;
   // An attempt that died with its controller says nothing about the playbook.
-  const bad = incident.attempts
-    .filter((a) => a.verdict !== 'healed' && a.verdict !== 'inconclusive').length;
+  const bad = incident.attempts.filter(
+    (a) => a.verdict !== 'healed' && a.verdict !== 'inconclusive',
+  ).length;
   const { ineffectiveMax } = context.manifest.healing;
   if (bad >= ineffectiveMax) {
     const trialAtMs = last.endedAtMs + TRIAL_EVERY_MS;
     if (context.nowMs < trialAtMs) {
-      const detail = `${bad} attempts did not help; next trial in `
-        + `${Math.ceil((trialAtMs - context.nowMs) / 1000)} s`;
+      const detail =
+        `${bad} attempts did not help; next trial in ` +
+        `${Math.ceil((trialAtMs - context.nowMs) / 1000)} s`;
       return refuse(incident, 'ineffective-too-often', detail, trialAtMs, true);
     }
     return undefined;
@@ -79,16 +93,19 @@ function guardAttempts(
   const until = last.endedAtMs + backoffMs(incident.attempts, incident.id);
   if (context.nowMs >= until || wokenSince(last, service, context)) return undefined;
   return refuse(
-    incident, 'backing-off',
-    `attempt ${incident.attempts.length} was ${last.verdict}; `
-    + `next in ${Math.round(until - context.nowMs)} ms`,
+    incident,
+    'backing-off',
+    `attempt ${incident.attempts.length} was ${last.verdict}; ` +
+      `next in ${Math.round(until - context.nowMs)} ms`,
     until,
   );
 }
 
 /** Did something that the service depends on come back since this attempt? */
 function wokenSince(
-  last: Attempt, service: ServiceName | undefined, context: DecideContext,
+  last: Attempt,
+  service: ServiceName | undefined,
+  context: DecideContext,
 ): boolean {
   const view = service === undefined ? undefined : context.picture.services.get(service);
   return (view?.spec.dependsOn ?? []).some((name) => {
@@ -108,7 +125,9 @@ export function backoffMs(attempts: readonly Attempt[], seed: string): number {
 
 /** Asked once the plan is there. */
 export function guardPlan(
-  incident: Incident, plan: Plan, context: DecideContext,
+  incident: Incident,
+  plan: Plan,
+  context: DecideContext,
 ): Refusal | undefined {
   const soon = context.nowMs + RECHECK_MS;
   const busy = context.liveRuns.find((run) => run.target === plan.target);
@@ -119,41 +138,56 @@ export function guardPlan(
   return guardBudget(incident, plan, context);
 }
 
-function guardBudget(
-  incident: Incident, plan: Plan, context: DecideContext,
-): Refusal | undefined {
+function guardBudget(incident: Incident, plan: Plan, context: DecideContext): Refusal | undefined {
   const { budget } = context.manifest.healing;
   const soon = context.nowMs + RECHECK_MS;
   const atWork = context.liveRuns.filter((run) => run.disrupts > 0);
   if (atWork.length >= budget.maxConcurrent) {
-    return refuse(incident, 'budget-spent',
-      `${atWork.length} disruptive runs at work, ${budget.maxConcurrent} allowed`, soon);
+    return refuse(
+      incident,
+      'budget-spent',
+      `${atWork.length} disruptive runs at work, ${budget.maxConcurrent} allowed`,
+      soon,
+    );
   }
   const { service } = plan;
   if (service === undefined) return undefined;
-  const hour = context.disruptions.filter((d) =>
-    d.service === service && d.atMs > context.nowMs - 3_600_000).length;
+  const hour = context.disruptions.filter(
+    (d) => d.service === service && d.atMs > context.nowMs - 3_600_000,
+  ).length;
   if (hour >= budget.maxPerHour) {
-    return refuse(incident, 'budget-spent',
+    return refuse(
+      incident,
+      'budget-spent',
       `${hour} disruptive runs on ${service} in an hour, ${budget.maxPerHour} allowed`,
-      soon, true);
+      soon,
+      true,
+    );
   }
   const removed = plan.steps.flatMap(({ step }) =>
-    step.kind === 'stop' || step.kind === 'drain' ? [step.replica] : []);
+    step.kind === 'stop' || step.kind === 'drain' ? [step.replica] : [],
+  );
   const answer = askBudget(context.picture, service, removed, budget);
   // A plan that brings its replacement first keeps the number; only a bare removal is judged here.
-  const brings = plan.steps.some(({ step }) =>
-    step.kind === 'route' && step.weights.some((w) => w.weight > 0));
+  const brings = plan.steps.some(
+    ({ step }) => step.kind === 'route' && step.weights.some((w) => w.weight > 0),
+  );
   if (answer.kind === 'denied' && !brings) {
-    return refuse(incident, 'would-break-availability',
-      `${answer.availableAfter} would be available, at least ${answer.floor} must be`, soon);
+    return refuse(
+      incident,
+      'would-break-availability',
+      `${answer.availableAfter} would be available, at least ${answer.floor} must be`,
+      soon,
+    );
   }
   return undefined;
 }
 
 /** How may this playbook run here? The manifest's word, else the playbook's own default. */
 export function choiceOf(
-  playbook: string, fallback: PlaybookChoice, context: DecideContext,
+  playbook: string,
+  fallback: PlaybookChoice,
+  context: DecideContext,
 ): PlaybookChoice {
   const { mode, playbooks } = context.manifest.healing;
   const choice = playbooks.get(playbook) ?? fallback;

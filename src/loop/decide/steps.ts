@@ -18,13 +18,21 @@ export interface Newcomer {
 
 /** A warm spare of the wanted release when there is one, else a new replica. */
 export function bring(
-  service: ServiceView, release: ReleaseId, context: DecideContext,
+  service: ServiceView,
+  release: ReleaseId,
+  context: DecideContext,
 ): Newcomer | undefined {
   const { name } = service.spec;
   const taken = reserved(context);
-  const spare = serviceReplicas(context.picture, name).find((r) =>
-    r.role === 'spare' && r.phase === 'ready' && r.release === release
-    && r.exited === undefined && r.ready.failures === 0 && !taken.has(r.id));
+  const spare = serviceReplicas(context.picture, name).find(
+    (r) =>
+      r.role === 'spare' &&
+      r.phase === 'ready' &&
+      r.release === release &&
+      r.exited === undefined &&
+      r.ready.failures === 0 &&
+      !taken.has(r.id),
+  );
   if (spare !== undefined) return { id: spare.id, prepare: [], promoted: true };
   const book = context.fleet.services.get(name);
   const [id] = book === undefined ? [] : nextIds(book, 1);
@@ -38,7 +46,10 @@ function reserved(context: DecideContext): ReadonlySet<ReplicaId> {
 }
 
 export function startSteps(
-  service: ServiceView, id: ReplicaId, release: ReleaseId, role: 'active' | 'spare',
+  service: ServiceView,
+  id: ReplicaId,
+  release: ReleaseId,
+  role: 'active' | 'spare',
   context: DecideContext,
 ): readonly PlannedStep[] {
   const { name, termMs } = service.spec;
@@ -55,11 +66,15 @@ export function startSteps(
 export function readyDeadlineMs(service: ServiceView, context: DecideContext): number {
   const waits = service.spec.dependsOn.map((name) => {
     const dependency = context.picture.dependencies.get(name);
-    if (dependency === undefined || dependency.track.failures === 0
-      && dependency.track.okAtMs !== undefined) return 0;
+    if (
+      dependency === undefined ||
+      (dependency.track.failures === 0 && dependency.track.okAtMs !== undefined)
+    )
+      return 0;
     const provider = dependency.spec.service;
     return provider === undefined
-      ? 5_000 : context.picture.services.get(provider)?.spec.startupMs ?? 5_000;
+      ? 5_000
+      : (context.picture.services.get(provider)?.spec.startupMs ?? 5_000);
   });
   return service.spec.startupMs + Math.max(0, ...waits);
 }
@@ -69,14 +84,23 @@ export function swap(newcomer: ReplicaId, leaver: ReplicaView): PlannedStep {
   return {
     step: {
       kind: 'route',
-      weights: [{ replica: newcomer, weight: 100 }, { replica: leaver.id, weight: 0 }],
+      weights: [
+        { replica: newcomer, weight: 100 },
+        { replica: leaver.id, weight: 0 },
+      ],
     },
-    undo: leaver.exited === undefined
-      ? [{
-        kind: 'route',
-        weights: [{ replica: leaver.id, weight: leaver.weight }, { replica: newcomer, weight: 0 }],
-      }]
-      : [],
+    undo:
+      leaver.exited === undefined
+        ? [
+            {
+              kind: 'route',
+              weights: [
+                { replica: leaver.id, weight: leaver.weight },
+                { replica: newcomer, weight: 0 },
+              ],
+            },
+          ]
+        : [],
   };
 }
 
@@ -102,6 +126,10 @@ export function deadlineOf(steps: readonly PlannedStep[]): number {
 /** Highest ordinal that a plan's steps use for this service; 0 when none. */
 export function highestOrdinal(steps: readonly PlannedStep[], service: ServiceName): number {
   const all = steps.flatMap(({ step, undo }) => [step, ...undo]);
-  return Math.max(0, ...all.map((step) =>
-    step.kind === 'start' && step.service === service ? ordinalOf(step.replica) : 0));
+  return Math.max(
+    0,
+    ...all.map((step) =>
+      step.kind === 'start' && step.service === service ? ordinalOf(step.replica) : 0,
+    ),
+  );
 }

@@ -29,32 +29,45 @@ export function detectCapacity(picture: Picture, nowMs: number): Finding[] {
     const unrouted = all.filter((r) => isUnrouted(r, service)).map((r) => r.id);
     const spares = replicas.filter((r) => r.role === 'spare' && r.exited === undefined).length;
     if (unrouted.length > 0) {
-      found.push(finding('under-capacity', subject, nowMs, 1, [
-        `ready without its share of requests: ${unrouted.join(', ')}`,
-      ]));
+      found.push(
+        finding('under-capacity', subject, nowMs, 1, [
+          `ready without its share of requests: ${unrouted.join(', ')}`,
+        ]),
+      );
     } else if (active < service.replicas && service.troubles.count >= TROUBLES_MAX) {
-      found.push(finding('start-failed', subject, service.troubles.atMs, 1, [
-        `${service.troubles.count} starts in a row failed: ${service.troubles.detail}`,
-      ]));
+      found.push(
+        finding('start-failed', subject, service.troubles.atMs, 1, [
+          `${service.troubles.count} starts in a row failed: ${service.troubles.detail}`,
+        ]),
+      );
     } else if (active < service.replicas) {
-      found.push(finding('under-capacity', subject, nowMs, 1, [
-        `${active} of ${service.replicas} replicas`,
-      ]));
+      found.push(
+        finding('under-capacity', subject, nowMs, 1, [`${active} of ${service.replicas} replicas`]),
+      );
     } else if (active + strays > service.replicas) {
-      found.push(finding('over-capacity', subject, nowMs, 1, [
-        `${active + strays} replicas, ${service.replicas} wanted`
-        + `${strays === 0 ? '' : `; ${strays} on another release`}`,
-      ]));
+      found.push(
+        finding('over-capacity', subject, nowMs, 1, [
+          `${active + strays} replicas, ${service.replicas} wanted` +
+            `${strays === 0 ? '' : `; ${strays} on another release`}`,
+        ]),
+      );
     } else if (spares < service.spec.replicas.spares) {
-      found.push(finding('spares-missing', subject, nowMs, 1, [
-        `${spares} of ${service.spec.replicas.spares} warm spares`,
-      ]));
+      found.push(
+        finding('spares-missing', subject, nowMs, 1, [
+          `${spares} of ${service.spec.replicas.spares} warm spares`,
+        ]),
+      );
     }
   }
   return found;
 }
 
 export function isUnrouted(replica: ReplicaView, service: ServiceView): boolean {
-  return replica.role === 'active' && replica.phase === 'ready' && replica.exited === undefined
-    && replica.release === service.release && replica.weight < FULL_WEIGHT;
+  return (
+    replica.role === 'active' &&
+    replica.phase === 'ready' &&
+    replica.exited === undefined &&
+    replica.release === service.release &&
+    replica.weight < FULL_WEIGHT
+  );
 }

@@ -10,10 +10,15 @@ export function detectControls(picture: Picture): Finding[] {
   const found: Finding[] = [];
   for (const control of picture.controls.values()) {
     if (control.result?.kind !== 'not-satisfied') continue;
-    found.push(finding(
-      'control-violated', { kind: 'control', check: control.id }, control.atMs, 1,
-      control.result.violations.slice(0, 50).map((v) => `${v.subject}: ${v.detail}`),
-    ));
+    found.push(
+      finding(
+        'control-violated',
+        { kind: 'control', check: control.id },
+        control.atMs,
+        1,
+        control.result.violations.slice(0, 50).map((v) => `${v.subject}: ${v.detail}`),
+      ),
+    );
   }
   return found;
 }

@@ -19,13 +19,17 @@ export function detectCrashLoop(picture: Picture, nowMs: number): Finding[] {
     if (crashes.length < CRASHES.max || first === undefined) continue;
     const failedStarts = crashes.filter((c) => !c.wasReady).length;
     const subject = {
-      kind: 'release', release: first.release, service: service.spec.name,
+      kind: 'release',
+      release: first.release,
+      service: service.spec.name,
     } as const;
-    found.push(finding('crash-loop', subject, first.atMs, 0.95, [
-      `${crashes.length} exits within ${CRASHES.windowMs / 1000} s, `
-      + `${failedStarts} before becoming ready`,
-      ...crashes.slice(-3).map((c) => `${c.replica}: ${exitText(c.exit)}`),
-    ]));
+    found.push(
+      finding('crash-loop', subject, first.atMs, 0.95, [
+        `${crashes.length} exits within ${CRASHES.windowMs / 1000} s, ` +
+          `${failedStarts} before becoming ready`,
+        ...crashes.slice(-3).map((c) => `${c.replica}: ${exitText(c.exit)}`),
+      ]),
+    );
   }
   return found;
 }
@@ -34,11 +38,13 @@ export function recentCrashes(service: ServiceView, nowMs: number): readonly Exi
   const explained = new Set(
     service.deaths.filter((d) => d.suspects.length > 0).map((d) => d.replica),
   );
-  return service.exits.filter((exit) =>
-    !exit.wanted
-    && exit.release === service.release
-    && exit.atMs > nowMs - CRASHES.windowMs
-    // Killed from outside (SIGKILL) is not the release's own doing.
-    && !(exit.exit.kind === 'signal' && exit.exit.signal === 'SIGKILL')
-    && !explained.has(exit.replica));
+  return service.exits.filter(
+    (exit) =>
+      !exit.wanted &&
+      exit.release === service.release &&
+      exit.atMs > nowMs - CRASHES.windowMs &&
+      // Killed from outside (SIGKILL) is not the release's own doing.
+      !(exit.exit.kind === 'signal' && exit.exit.signal === 'SIGKILL') &&
+      !explained.has(exit.replica),
+  );
 }

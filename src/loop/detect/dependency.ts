@@ -16,14 +16,21 @@ export function detectDependencies(picture: Picture, nowMs: number): Finding[] {
       continue;
     }
     const last = track.last;
-    const detail = last === undefined || last.kind === 'ok' ? 'no answer'
-      : last.kind === 'timeout' ? `no answer within ${last.afterMs} ms`
-        : `${last.kind}: ${last.detail}`;
-    found.push(finding(
-      'dependency-down', { kind: 'dependency', dependency: spec.name },
-      track.failingSinceMs ?? nowMs, 0.95,
-      [`${track.failures} probes in a row: ${detail}`],
-    ));
+    const detail =
+      last === undefined || last.kind === 'ok'
+        ? 'no answer'
+        : last.kind === 'timeout'
+          ? `no answer within ${last.afterMs} ms`
+          : `${last.kind}: ${last.detail}`;
+    found.push(
+      finding(
+        'dependency-down',
+        { kind: 'dependency', dependency: spec.name },
+        track.failingSinceMs ?? nowMs,
+        0.95,
+        [`${track.failures} probes in a row: ${detail}`],
+      ),
+    );
   }
   return found;
 }

@@ -20,8 +20,18 @@ import { detectUnready } from './unready.ts';
 type Detector = (picture: Picture, nowMs: number) => Finding[];
 
 export const DETECTORS: readonly Detector[] = [
-  detectExited, detectHung, detectUnready, detectTogether, detectDependencies, detectPoison,
-  detectCrashLoop, detectFailing, detectOutliers, detectMemory, detectControls, detectCapacity,
+  detectExited,
+  detectHung,
+  detectUnready,
+  detectTogether,
+  detectDependencies,
+  detectPoison,
+  detectCrashLoop,
+  detectFailing,
+  detectOutliers,
+  detectMemory,
+  detectControls,
+  detectCapacity,
 ];
 
 export function detect(picture: Picture, nowMs: number): readonly Finding[] {

@@ -10,7 +10,11 @@ import type { Picture, ServiceView } from '../../model/picture.ts';
 import { serviceReplicas } from '../../model/budget.ts';
 
 const RULE = {
-  spanMs: 5_000, errorsMin: 8, rateMin: 0.05, replicaShareMin: 0.5, newReleaseMs: 600_000,
+  spanMs: 5_000,
+  errorsMin: 8,
+  rateMin: 0.05,
+  replicaShareMin: 0.5,
+  newReleaseMs: 600_000,
 } as const;
 
 export function detectFailing(picture: Picture, nowMs: number): Finding[] {
@@ -18,19 +22,23 @@ export function detectFailing(picture: Picture, nowMs: number): Finding[] {
   for (const service of picture.services.values()) {
     // During a rollout the run compares the releases itself.
     if (service.rollingOut) continue;
-    const replicas = serviceReplicas(picture, service.spec.name)
-      .filter((r) => r.role === 'active' && r.exited === undefined);
+    const replicas = serviceReplicas(picture, service.spec.name).filter(
+      (r) => r.role === 'active' && r.exited === undefined,
+    );
     const sums = replicas
       .map((r) => sumWindows(r.windows, nowMs, RULE.spanMs))
       .filter((s) => s.requests > 0);
     const errors = sums.reduce((n, s) => n + s.errors + s.broken + s.timeouts, 0);
     const requests = sums.reduce((n, s) => n + s.requests, 0);
-    const hit = sums.filter((s) => (s.errors + s.broken + s.timeouts) / s.requests
-      >= RULE.rateMin).length;
+    const hit = sums.filter(
+      (s) => (s.errors + s.broken + s.timeouts) / s.requests >= RULE.rateMin,
+    ).length;
     if (errors < RULE.errorsMin || errors / requests < RULE.rateMin) continue;
     if (hit < sums.length * RULE.replicaShareMin || (sums.length > 1 && hit < 2)) continue;
-    const sinceMs = Math.min(nowMs, ...replicas.map((r) =>
-      firstBadMs(r.windows, nowMs, RULE.spanMs) ?? nowMs));
+    const sinceMs = Math.min(
+      nowMs,
+      ...replicas.map((r) => firstBadMs(r.windows, nowMs, RULE.spanMs) ?? nowMs),
+    );
     found.push(named(service, { errors, requests, hit, sinceMs }, nowMs));
   }
   return found;

@@ -20,9 +20,7 @@ export function detectHung(picture: Picture, nowMs: number): Finding[] {
     const failuresMax = picture.services.get(replica.service)?.spec.liveness.failures ?? 2;
     const ejected = replica.ejected?.reason === 'hung';
     const blockedMs = replica.beat === undefined ? 0 : replica.beat.beat.lagMs;
-    const enough = replica.live.failures >= failuresMax
-      || ejected
-      || blockedMs >= BLOCKED_MS;
+    const enough = replica.live.failures >= failuresMax || ejected || blockedMs >= BLOCKED_MS;
     if (!enough) continue;
     const subject = { kind: 'replica', replica: replica.id, service: replica.service } as const;
     const since = replica.live.failingSinceMs ?? nowMs;

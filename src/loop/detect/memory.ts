@@ -9,7 +9,11 @@ import type { Finding } from '../../model/finding.ts';
 import type { MemorySample, Picture } from '../../model/picture.ts';
 
 const RULE = {
-  samplesMin: 6, samplesUsed: 30, fromShare: 0.6, nearShare: 0.85, leadMs: 60_000,
+  samplesMin: 6,
+  samplesUsed: 30,
+  fromShare: 0.6,
+  nearShare: 0.85,
+  leadMs: 60_000,
 } as const;
 
 export function detectMemory(picture: Picture, nowMs: number): Finding[] {
@@ -27,10 +31,12 @@ export function detectMemory(picture: Picture, nowMs: number): Finding[] {
     const leftMs = (limit - last.rssBytes) / slope;
     if (leftMs > RULE.leadMs && share < RULE.nearShare) continue;
     const subject = { kind: 'replica', replica: replica.id, service: replica.service } as const;
-    found.push(finding('memory-exhausting', subject, nowMs, 0.9, [
-      `${mib(last.rssBytes)} of ${mib(limit)}, growing by ${mib(slope * 1000)}/s: `
-      + `full in ${Math.max(0, Math.round(leftMs / 1000))} s`,
-    ]));
+    found.push(
+      finding('memory-exhausting', subject, nowMs, 0.9, [
+        `${mib(last.rssBytes)} of ${mib(limit)}, growing by ${mib(slope * 1000)}/s: ` +
+          `full in ${Math.max(0, Math.round(leftMs / 1000))} s`,
+      ]),
+    );
   }
   return found;
 }

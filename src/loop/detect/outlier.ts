@@ -11,20 +11,31 @@ import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
 import { backAtMs, firstBadMs, noLatency, quantileMs, sumWindows } from '../../model/picture.ts';
 import type {
-  Picture, ReplicaTrial, ReplicaView, ServiceView, TrafficWindow,
+  Picture,
+  ReplicaTrial,
+  ReplicaView,
+  ServiceView,
+  TrafficWindow,
 } from '../../model/picture.ts';
 import { serviceReplicas } from '../../model/budget.ts';
 
 const RULE = {
-  spanMs: 5_000, errorsMin: 5, rateMin: 0.2, siblingRateMax: 0.05, samplesMin: 10,
-  slowFactor: 5, warmUpMs: 10_000, trialMs: 30_000,
+  spanMs: 5_000,
+  errorsMin: 5,
+  rateMin: 0.2,
+  siblingRateMax: 0.05,
+  samplesMin: 10,
+  slowFactor: 5,
+  warmUpMs: 10_000,
+  trialMs: 30_000,
 } as const;
 
 export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
   const found: Finding[] = [];
   for (const service of picture.services.values()) {
-    const replicas = serviceReplicas(picture, service.spec.name)
-      .filter((r) => r.phase === 'ready' && r.exited === undefined && r.role === 'active');
+    const replicas = serviceReplicas(picture, service.spec.name).filter(
+      (r) => r.phase === 'ready' && r.exited === undefined && r.role === 'active',
+    );
     const sums = new Map(replicas.map((r) => [r.id, sumWindows(r.windows, nowMs, RULE.spanMs)]));
     for (const replica of replicas) {
       const mine = sums.get(replica.id);
@@ -32,9 +43,10 @@ export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
       // Its siblings are only summed up when it looks bad by itself.
       const others = (): TrafficWindow =>
         merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
-      const bad = judgeErrors(replica, mine, others, nowMs)
-        ?? judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs)
-        ?? judgeTrial(replica, service, picture, nowMs);
+      const bad =
+        judgeErrors(replica, mine, others, nowMs) ??
+        judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs) ??
+        judgeTrial(replica, service, picture, nowMs);
       if (bad !== undefined) found.push(bad);
     }
   }
@@ -46,7 +58,10 @@ function subjectOf(replica: ReplicaView): Finding['subject'] {
 }
 
 function judgeErrors(
-  replica: ReplicaView, mine: TrafficWindow, siblings: () => TrafficWindow, nowMs: number,
+  replica: ReplicaView,
+  mine: TrafficWindow,
+  siblings: () => TrafficWindow,
+  nowMs: number,
 ): Finding | undefined {
   const { ejected } = replica;
   if (ejected !== undefined && (ejected.reason === 'errors' || ejected.reason === 'unreachable')) {
@@ -68,7 +83,10 @@ function judgeErrors(
 }
 
 function judgeLatency(
-  replica: ReplicaView, mine: TrafficWindow, siblings: () => TrafficWindow, slowMs: number,
+  replica: ReplicaView,
+  mine: TrafficWindow,
+  siblings: () => TrafficWindow,
+  slowMs: number,
   nowMs: number,
 ): Finding | undefined {
   const { ejected, readyAtMs } = replica;
@@ -90,7 +108,10 @@ function judgeLatency(
 
 /** OU5. */
 function judgeTrial(
-  replica: ReplicaView, service: ServiceView, picture: Picture, nowMs: number,
+  replica: ReplicaView,
+  service: ServiceView,
+  picture: Picture,
+  nowMs: number,
 ): Finding | undefined {
   const trial = replica.onTrial;
   if (trial === undefined || (trial.reason !== 'errors' && trial.reason !== 'slow')) {
@@ -103,8 +124,10 @@ function judgeTrial(
   const rate = bad / Math.max(1, since.requests);
   // A slow one is known by any answers since; an erring one may get too few of them to tell.
   const slow = since.requests > 0 && quantileMs(since.latency, 0.5) >= service.spec.slo.latencyMs;
-  const isGood = trial.reason === 'slow'
-    ? !slow : since.requests >= RULE.samplesMin && rate <= RULE.siblingRateMax;
+  const isGood =
+    trial.reason === 'slow'
+      ? !slow
+      : since.requests >= RULE.samplesMin && rate <= RULE.siblingRateMax;
   if (isGood) return undefined;
   const kind = trial.reason === 'slow' ? 'replica-slow' : 'replica-erroring';
   return finding(kind, subjectOf(replica), trial.ejectedAtMs, 0.8, [
@@ -117,8 +140,9 @@ function isExplained(trial: ReplicaTrial, service: ServiceView, picture: Picture
   return service.spec.dependsOn.some((name) => {
     const dependency = picture.dependencies.get(name);
     if (dependency === undefined) return false;
-    return dependency.track.failures > 0
-      || (backAtMs(dependency, picture) ?? 0) >= trial.ejectedAtMs;
+    return (
+      dependency.track.failures > 0 || (backAtMs(dependency, picture) ?? 0) >= trial.ejectedAtMs
+    );
   });
 }
 

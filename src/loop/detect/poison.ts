@@ -17,7 +17,11 @@ import type { Suspect } from '../../model/signal.ts';
 import { quarantineId } from '../../model/quarantine.ts';
 
 const RULE = {
-  windowMs: 60_000, deathsMin: 2, deathsUsed: 8, heldDeathsMin: 3, chanceMax: 0.01,
+  windowMs: 60_000,
+  deathsMin: 2,
+  deathsUsed: 8,
+  heldDeathsMin: 3,
+  chanceMax: 0.01,
 } as const;
 
 export function detectPoison(picture: Picture, nowMs: number): Finding[] {
@@ -28,7 +32,11 @@ export function detectPoison(picture: Picture, nowMs: number): Finding[] {
       const view = picture.tenants.get(tenant);
       if (view?.quarantined.has(quarantineId(suspect)) === true) continue;
       const subject = {
-        kind: 'tenant-route', tenant, service: service.spec.name, method, route,
+        kind: 'tenant-route',
+        tenant,
+        service: service.spec.name,
+        method,
+        route,
       } as const;
       found.push(finding('poison-request', subject, sinceMs, 0.95, evidence));
     }
@@ -38,16 +46,19 @@ export function detectPoison(picture: Picture, nowMs: number): Finding[] {
 
 type Accusation = readonly [Suspect, readonly string[], number];
 
-function accused(
-  service: ServiceView, picture: Picture, nowMs: number,
-): readonly Accusation[] {
+function accused(service: ServiceView, picture: Picture, nowMs: number): readonly Accusation[] {
   const accusations = new Map<string, Accusation>();
-  const killed = new Set(service.exits.flatMap(({ exit, replica }) =>
-    exit.kind === 'signal' && exit.signal === 'SIGKILL' ? [replica] : []));
-  const deaths = service.deaths.filter((d) => d.atMs >= nowMs - RULE.windowMs
-    && d.suspects.length > 0 && !killed.has(d.replica)).slice(-RULE.deathsUsed);
-  const common = commonSuspect(deaths, (suspect) =>
-    couldBeChance(suspect, deaths, picture, nowMs));
+  const killed = new Set(
+    service.exits.flatMap(({ exit, replica }) =>
+      exit.kind === 'signal' && exit.signal === 'SIGKILL' ? [replica] : [],
+    ),
+  );
+  const deaths = service.deaths
+    .filter(
+      (d) => d.atMs >= nowMs - RULE.windowMs && d.suspects.length > 0 && !killed.has(d.replica),
+    )
+    .slice(-RULE.deathsUsed);
+  const common = commonSuspect(deaths, (suspect) => couldBeChance(suspect, deaths, picture, nowMs));
   for (const held of service.held) {
     if (held.atMs < nowMs - RULE.windowMs || !isBorneOut(held.suspect, deaths)) continue;
     // A gateway's worker sees its own requests only: a bystander that was sent again may have died
@@ -55,15 +66,19 @@ function accused(
     const isOther = common !== undefined && quarantineId(common) !== quarantineId(held.suspect);
     if (isOther && couldBeChance(held.suspect, deaths, picture, nowMs)) continue;
     accusations.set(quarantineId(held.suspect), [
-      held.suspect, [`gateway: its requests broke ${held.deaths} replicas`], held.atMs,
+      held.suspect,
+      [`gateway: its requests broke ${held.deaths} replicas`],
+      held.atMs,
     ]);
   }
   const last = deaths.at(-1);
   if (common !== undefined && last !== undefined) {
     accusations.set(quarantineId(common), [
       common,
-      [`inside ${deaths.length} replicas when they died: `
-        + deaths.map((d) => d.replica).join(', ')],
+      [
+        `inside ${deaths.length} replicas when they died: ` +
+          deaths.map((d) => d.replica).join(', '),
+      ],
       last.atMs,
     ]);
   }
@@ -89,7 +104,10 @@ function isBorneOut(suspect: Suspect, deaths: readonly DeathRecord[]): boolean {
 
 /** The tenant's share stands for the combination's own, which is at most as large. */
 function couldBeChance(
-  common: Suspect, deaths: readonly DeathRecord[], picture: Picture, nowMs: number,
+  common: Suspect,
+  deaths: readonly DeathRecord[],
+  picture: Picture,
+  nowMs: number,
 ): boolean {
   let own = 0;
   let all = 0;
@@ -110,7 +128,8 @@ function couldBeChance(
 }
 
 function commonSuspect(
-  deaths: readonly DeathRecord[], isChance: (suspect: Suspect) => boolean,
+  deaths: readonly DeathRecord[],
+  isChance: (suspect: Suspect) => boolean,
 ): Suspect | undefined {
   // Two workers may each report the same death: a replica dies once.
   const byReplica = new Map<string, Map<string, Suspect>>();
@@ -121,7 +140,8 @@ function commonSuspect(
   }
   if (byReplica.size < RULE.deathsMin) return undefined;
   const [first, ...rest] = [...byReplica.values()];
-  const shared = [...(first ?? new Map<string, Suspect>())]
-    .filter(([id, suspect]) => rest.every((set) => set.has(id)) && !isChance(suspect));
+  const shared = [...(first ?? new Map<string, Suspect>())].filter(
+    ([id, suspect]) => rest.every((set) => set.has(id)) && !isChance(suspect),
+  );
   return shared.length === 1 ? shared[0]?.[1] : undefined;
 }

@@ -16,9 +16,11 @@ export function detectUnready(picture: Picture, nowMs: number): Finding[] {
     if (replica.ready.failures < failuresMax) continue;
     const subject = { kind: 'replica', replica: replica.id, service: replica.service } as const;
     const since = replica.ready.failingSinceMs ?? nowMs;
-    found.push(finding('replica-unready', subject, since, 0.8, [
-      `${replica.ready.failures} readiness probes in a row: ${last.kind}, ${last.detail}`,
-    ]));
+    found.push(
+      finding('replica-unready', subject, since, 0.8, [
+        `${replica.ready.failures} readiness probes in a row: ${last.kind}, ${last.detail}`,
+      ]),
+    );
   }
   return found;
 }

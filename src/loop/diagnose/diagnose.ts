@@ -23,13 +23,22 @@ export interface Group {
 
 /** Differences that the loop closes without anything being at fault. */
 const DIFFERENCES: ReadonlySet<FindingKind> = new Set([
-  'under-capacity', 'over-capacity', 'spares-missing',
+  'under-capacity',
+  'over-capacity',
+  'spares-missing',
 ]);
 
 /** What a missing dependency does to those that need it. */
 const SYMPTOMS: ReadonlySet<FindingKind> = new Set([
-  'replica-unready', 'replica-erroring', 'replica-slow', 'replica-hung', 'service-failing',
-  'release-erroring', 'probes-failing-together', 'start-failed', 'crash-loop',
+  'replica-unready',
+  'replica-erroring',
+  'replica-slow',
+  'replica-hung',
+  'service-failing',
+  'release-erroring',
+  'probes-failing-together',
+  'start-failed',
+  'crash-loop',
 ]);
 
 /** A dependency that came back this short ago still explains what its users show. */
@@ -38,7 +47,9 @@ const AFTERMATH_MS = 5_000;
 const NEW_RELEASE_MS = 600_000;
 
 export function diagnose(
-  findings: readonly Finding[], picture: Picture, nowMs: number,
+  findings: readonly Finding[],
+  picture: Picture,
+  nowMs: number,
 ): readonly Group[] {
   const left = new Set(findings.filter((f) => !DIFFERENCES.has(f.kind)));
   const groups: Group[] = [
@@ -60,7 +71,9 @@ function take(left: Set<Finding>, wanted: (finding: Finding) => boolean): Findin
 }
 
 function group(
-  subject: Subject, title: string, findings: readonly Finding[],
+  subject: Subject,
+  title: string,
+  findings: readonly Finding[],
   hypotheses: readonly [Hypothesis, ...Hypothesis[]],
 ): Group {
   const mark = fingerprint('incident', `${subject.kind}/${subjectText(subject)}`);
@@ -76,10 +89,13 @@ function groupDependencies(left: Set<Finding>, picture: Picture, nowMs: number):
   for (const dependency of picture.dependencies.values()) {
     const { name, service } = dependency.spec;
     const users = usersOf(picture, name);
-    const down = [...left].find((f) =>
-      f.kind === 'dependency-down' && subjectText(f.subject) === name);
-    const providerGone = service === undefined ? [] : [...left].filter((f) =>
-      serviceOf(f.subject) === service && f.subject.kind === 'replica');
+    const down = [...left].find(
+      (f) => f.kind === 'dependency-down' && subjectText(f.subject) === name,
+    );
+    const providerGone =
+      service === undefined
+        ? []
+        : [...left].filter((f) => serviceOf(f.subject) === service && f.subject.kind === 'replica');
     if (down === undefined && providerGone.length === 0) {
       // Not yet known to be down, or its users are still coming back: blaming them now would
       // restart them for nothing.
@@ -89,13 +105,22 @@ function groupDependencies(left: Set<Finding>, picture: Picture, nowMs: number):
     const subject = { kind: 'dependency', dependency: name } as const;
     const own = take(left, (f) => f === down || providerGone.includes(f));
     const symptoms = take(left, (f) => isSymptom(f, users));
-    const why = symptoms.length === 0 ? 'its own probe or process says so'
-      : `its own probe or process says so, and ${symptoms.length} findings of `
-        + `${users.size} services that need it`;
-    groups.push(group(subject, `${name} is down`, [...own, ...symptoms], [
-      { subject, confidence: 0.95, why },
-      { subject: { kind: 'node' }, confidence: 0.05, why: 'everything on it would suffer too' },
-    ]));
+    const why =
+      symptoms.length === 0
+        ? 'its own probe or process says so'
+        : `its own probe or process says so, and ${symptoms.length} findings of ` +
+          `${users.size} services that need it`;
+    groups.push(
+      group(
+        subject,
+        `${name} is down`,
+        [...own, ...symptoms],
+        [
+          { subject, confidence: 0.95, why },
+          { subject: { kind: 'node' }, confidence: 0.05, why: 'everything on it would suffer too' },
+        ],
+      ),
+    );
   }
   return groups;
 }
@@ -107,8 +132,9 @@ function isUnsure(dependency: DependencyView, picture: Picture, nowMs: number): 
   const back = backAtMs(dependency, picture);
   if (back !== undefined && nowMs - back < AFTERMATH_MS) return true;
   if (spec.service === undefined) return false;
-  return !serviceReplicas(picture, spec.service)
-    .some((r) => r.phase === 'ready' && r.exited === undefined);
+  return !serviceReplicas(picture, spec.service).some(
+    (r) => r.phase === 'ready' && r.exited === undefined,
+  );
 }
 
 function isSymptom(finding: Finding, users: ReadonlySet<ServiceName>): boolean {
@@ -123,9 +149,13 @@ function usersOf(picture: Picture, name: DependencyName): ReadonlySet<ServiceNam
 
 function groupSingles(left: Set<Finding>, kind: FindingKind, what: string): Group[] {
   return take(left, (f) => f.kind === kind).map((f) =>
-    group(f.subject, `${subjectText(f.subject)}: ${what}`, [f], [
-      { subject: f.subject, confidence: f.confidence, why: f.evidence[0] ?? what },
-    ]));
+    group(
+      f.subject,
+      `${subjectText(f.subject)}: ${what}`,
+      [f],
+      [{ subject: f.subject, confidence: f.confidence, why: f.evidence[0] ?? what }],
+    ),
+  );
 }
 
 function groupReleases(left: Set<Finding>, picture: Picture, nowMs: number): Group[] {
@@ -134,20 +164,28 @@ function groupReleases(left: Set<Finding>, picture: Picture, nowMs: number): Gro
   for (const head of heads) {
     if (head.subject.kind !== 'release') continue;
     const { service, release } = head.subject;
-    const symptoms = take(left, (f) => serviceOf(f.subject) === service
-      && (f.kind === 'replica-exited' || f.kind === 'replica-erroring'
-        || f.kind === 'service-failing' || f.kind === 'start-failed'
-        || f.kind === 'replica-unready'));
+    const symptoms = take(
+      left,
+      (f) =>
+        serviceOf(f.subject) === service &&
+        (f.kind === 'replica-exited' ||
+          f.kind === 'replica-erroring' ||
+          f.kind === 'service-failing' ||
+          f.kind === 'start-failed' ||
+          f.kind === 'replica-unready'),
+    );
     const view = picture.services.get(service);
     const young = view !== undefined && isNew(view, nowMs);
     const name = `${service}@${release}`;
     const what = head.kind === 'crash-loop' ? 'crashes again and again' : 'fails its clients';
     const change: Hypothesis = {
-      subject: head.subject, confidence: young ? 0.9 : 0.4,
+      subject: head.subject,
+      confidence: young ? 0.9 : 0.4,
       why: young ? 'it began with the change of release' : 'its replicas share it',
     };
     const other: Hypothesis = {
-      subject: { kind: 'unknown', service }, confidence: young ? 0.1 : 0.6,
+      subject: { kind: 'unknown', service },
+      confidence: young ? 0.1 : 0.6,
       why: 'no change of ours is near in time',
     };
     const ranked: readonly [Hypothesis, Hypothesis] = young ? [change, other] : [other, change];
@@ -157,28 +195,41 @@ function groupReleases(left: Set<Finding>, picture: Picture, nowMs: number): Gro
 }
 
 export function isNew(service: ServiceView, nowMs: number): boolean {
-  return service.previous !== undefined && service.releasedAtMs !== undefined
-    && nowMs - service.releasedAtMs < NEW_RELEASE_MS;
+  return (
+    service.previous !== undefined &&
+    service.releasedAtMs !== undefined &&
+    nowMs - service.releasedAtMs < NEW_RELEASE_MS
+  );
 }
 
 function groupProbes(left: Set<Finding>): Group[] {
   return take(left, (f) => f.kind === 'probes-failing-together').map((head) => {
     const service = serviceOf(head.subject);
-    const symptoms = take(left, (f) => serviceOf(f.subject) === service
-      && (f.kind === 'replica-unready' || f.kind === 'replica-hung'
-        || f.kind === 'replica-erroring' || f.kind === 'replica-slow'));
+    const symptoms = take(
+      left,
+      (f) =>
+        serviceOf(f.subject) === service &&
+        (f.kind === 'replica-unready' ||
+          f.kind === 'replica-hung' ||
+          f.kind === 'replica-erroring' ||
+          f.kind === 'replica-slow'),
+    );
     const fine = (head.measures['served'] ?? 0) > 0 && head.measures['failed'] === 0;
     const name = service ?? ('' as ServiceName);
     const unknown: Hypothesis = {
-      subject: { kind: 'unknown', service: name }, confidence: fine ? 0.1 : 0.6,
+      subject: { kind: 'unknown', service: name },
+      confidence: fine ? 0.1 : 0.6,
       why: 'something that all replicas share',
     };
     const probe: Hypothesis = {
-      subject: head.subject, confidence: fine ? 0.9 : 0.4,
+      subject: head.subject,
+      confidence: fine ? 0.9 : 0.4,
       why: fine ? 'clients are served well while every probe fails' : 'all fail at once',
     };
     return group(
-      head.subject, `${name}: every probe fails at once`, [head, ...symptoms],
+      head.subject,
+      `${name}: every probe fails at once`,
+      [head, ...symptoms],
       fine ? [probe, unknown] : [unknown, probe],
     );
   });
@@ -188,18 +239,29 @@ function groupServices(left: Set<Finding>): Group[] {
   const heads = take(left, (f) => f.kind === 'service-failing' || f.kind === 'start-failed');
   return heads.map((head) => {
     const service = serviceOf(head.subject);
-    const symptoms = take(left, (f) => serviceOf(f.subject) === service
-      && (f.kind === 'replica-erroring' || f.kind === 'replica-slow'));
+    const symptoms = take(
+      left,
+      (f) =>
+        serviceOf(f.subject) === service &&
+        (f.kind === 'replica-erroring' || f.kind === 'replica-slow'),
+    );
     const what = head.kind === 'start-failed' ? 'does not start' : 'fails its clients';
-    return group(head.subject, `${subjectText(head.subject)} ${what}`, [head, ...symptoms], [
-      { subject: head.subject, confidence: 0.6, why: head.evidence[0] ?? what },
-    ]);
+    return group(
+      head.subject,
+      `${subjectText(head.subject)} ${what}`,
+      [head, ...symptoms],
+      [{ subject: head.subject, confidence: 0.6, why: head.evidence[0] ?? what }],
+    );
   });
 }
 
 /** The strongest first: it names the incident and chooses the playbook. */
 const RANK: readonly FindingKind[] = [
-  'replica-exited', 'replica-hung', 'replica-erroring', 'replica-slow', 'memory-exhausting',
+  'replica-exited',
+  'replica-hung',
+  'replica-erroring',
+  'replica-slow',
+  'memory-exhausting',
   'replica-unready',
 ];
 
@@ -221,9 +283,11 @@ function groupReplicas(left: Set<Finding>): Group[] {
     const [head] = mine;
     if (head === undefined) continue;
     const title = `${name} ${TITLES[head.kind] ?? head.kind}`;
-    groups.push(group(head.subject, title, mine, [
-      { subject: head.subject, confidence: head.confidence, why: head.evidence[0] ?? title },
-    ]));
+    groups.push(
+      group(head.subject, title, mine, [
+        { subject: head.subject, confidence: head.confidence, why: head.evidence[0] ?? title },
+      ]),
+    );
   }
   return groups;
 }

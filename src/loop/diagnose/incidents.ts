@@ -24,7 +24,9 @@ export interface IncidentTimes {
 }
 
 export function matchIncidents(
-  groups: readonly Group[], open: readonly Incident[], times: IncidentTimes,
+  groups: readonly Group[],
+  open: readonly Incident[],
+  times: IncidentTimes,
 ): readonly IncidentChange[] {
   const changes: IncidentChange[] = [];
   const byMark = new Map(open.map((incident) => [incident.fingerprint, incident]));
@@ -36,13 +38,18 @@ export function matchIncidents(
     }
     byMark.delete(group.fingerprint);
     const incident: Incident = {
-      ...before, title: group.title, findings: group.findings, diagnosis: group.diagnosis,
+      ...before,
+      title: group.title,
+      findings: group.findings,
+      diagnosis: group.diagnosis,
       seenAtMs: times.nowMs,
     };
     // A look that saw just the same is no news and is not written again.
     const same = sameFindings(before.findings, group.findings) && before.title === group.title;
-    changes.push({ incident: same ? { ...before, seenAtMs: times.nowMs } : incident,
-      what: 'updated' });
+    changes.push({
+      incident: same ? { ...before, seenAtMs: times.nowMs } : incident,
+      what: 'updated',
+    });
   }
   for (const quiet of byMark.values()) {
     if (quiet.state.kind === 'acting' || quiet.state.kind === 'verifying') continue;
@@ -55,10 +62,16 @@ export function matchIncidents(
 
 function opened(group: Group, times: IncidentTimes): Incident {
   return {
-    id: incidentId(times.mint()), fingerprint: group.fingerprint, title: group.title,
-    findings: group.findings, diagnosis: group.diagnosis, state: { kind: 'open' },
+    id: incidentId(times.mint()),
+    fingerprint: group.fingerprint,
+    title: group.title,
+    findings: group.findings,
+    diagnosis: group.diagnosis,
+    state: { kind: 'open' },
     openedAtMs: Math.min(times.nowMs, ...group.findings.map((f) => f.sinceMs)),
-    openedAtWallMs: times.wallMs, attempts: [], seenAtMs: times.nowMs,
+    openedAtWallMs: times.wallMs,
+    attempts: [],
+    seenAtMs: times.nowMs,
   };
 }
 

@@ -6,13 +6,17 @@
 //   O3. Lists stay within LIMITS.
 import { LIMITS, NO_PROBE, noLatency } from '../../model/picture.ts';
 import type {
-  ControlView, DependencyView, Picture, ProbeTrack, ReplicaView, ServiceView, TenantView,
+  ControlView,
+  DependencyView,
+  Picture,
+  ProbeTrack,
+  ReplicaView,
+  ServiceView,
+  TenantView,
   TrafficWindow,
 } from '../../model/picture.ts';
 import type { GatewayEvent, ProbeResult, Signal, TrafficCell } from '../../model/signal.ts';
-import type {
-  CheckId, DependencyName, ReplicaId, ServiceName, TenantId,
-} from '../../model/ids.ts';
+import type { CheckId, DependencyName, ReplicaId, ServiceName, TenantId } from '../../model/ids.ts';
 import { never } from '../../model/errors.ts';
 
 export interface Canvas extends Picture {
@@ -29,8 +33,14 @@ export interface Canvas extends Picture {
 
 export function emptyCanvas(since: number): Canvas {
   return {
-    since, replicas: new Map(), services: new Map(), dependencies: new Map(),
-    controls: new Map(), gateways: new Map(), tenants: new Map(), ending: new Set(),
+    since,
+    replicas: new Map(),
+    services: new Map(),
+    dependencies: new Map(),
+    controls: new Map(),
+    gateways: new Map(),
+    tenants: new Map(),
+    ending: new Set(),
     clockJump: undefined,
   };
 }
@@ -45,19 +55,22 @@ export function fold(canvas: Canvas, signal: Signal): void {
       return;
     case 'probe':
       change(canvas, signal.replica, (r) => ({
-        ...r, [signal.probe]: track(r[signal.probe], signal.result, signal.atMs),
+        ...r,
+        [signal.probe]: track(r[signal.probe], signal.result, signal.atMs),
       }));
       return;
     case 'heartbeat':
       change(canvas, signal.replica, (r) => ({
-        ...r, beat: { atMs: signal.atMs, beat: signal.beat },
+        ...r,
+        beat: { atMs: signal.atMs, beat: signal.beat },
       }));
       return;
     case 'usage':
       change(canvas, signal.replica, (r) => ({
         ...r,
         memory: push(
-          r.memory, { atMs: signal.atMs, rssBytes: signal.rssBytes, cpuMs: signal.cpuMs },
+          r.memory,
+          { atMs: signal.atMs, rssBytes: signal.rssBytes, cpuMs: signal.cpuMs },
           LIMITS.memorySamples,
         ),
       }));
@@ -85,9 +98,7 @@ export function fold(canvas: Canvas, signal: Signal): void {
   }
 }
 
-function change(
-  canvas: Canvas, id: ReplicaId, to: (replica: ReplicaView) => ReplicaView,
-): void {
+function change(canvas: Canvas, id: ReplicaId, to: (replica: ReplicaView) => ReplicaView): void {
   const replica = canvas.replicas.get(id);
   if (replica !== undefined) canvas.replicas.set(id, to(replica));
 }
@@ -103,13 +114,21 @@ export function track(before: ProbeTrack, result: ProbeResult, atMs: number): Pr
   if (result.kind === 'ok') {
     const recoveredAtMs = before.failures > 0 ? atMs : before.recoveredAtMs;
     return {
-      last: result, lastAtMs: atMs, failures: 0, okAtMs: atMs, failingSinceMs: undefined,
+      last: result,
+      lastAtMs: atMs,
+      failures: 0,
+      okAtMs: atMs,
+      failingSinceMs: undefined,
       recoveredAtMs,
     };
   }
   return {
-    last: result, lastAtMs: atMs, failures: before.failures + 1, okAtMs: before.okAtMs,
-    failingSinceMs: before.failingSinceMs ?? atMs, recoveredAtMs: before.recoveredAtMs,
+    last: result,
+    lastAtMs: atMs,
+    failures: before.failures + 1,
+    okAtMs: before.okAtMs,
+    failingSinceMs: before.failingSinceMs ?? atMs,
+    recoveredAtMs: before.recoveredAtMs,
   };
 }
 
@@ -121,17 +140,24 @@ function foldExit(canvas: Canvas, signal: Extract<Signal, { kind: 'exited' }>): 
   const service = canvas.services.get(replica.service);
   if (service === undefined) return;
   const record = {
-    atMs: signal.atMs, replica: replica.id, release: replica.release, exit: signal.exit,
+    atMs: signal.atMs,
+    replica: replica.id,
+    release: replica.release,
+    exit: signal.exit,
     wasReady: replica.readyAtMs !== undefined,
     wanted: replica.phase === 'draining' || canvas.ending.has(replica.id),
   };
   canvas.services.set(service.spec.name, {
-    ...service, exits: push(service.exits, record, LIMITS.exits),
+    ...service,
+    exits: push(service.exits, record, LIMITS.exits),
   });
 }
 
 function foldDependency(
-  canvas: Canvas, name: DependencyName, result: ProbeResult, atMs: number,
+  canvas: Canvas,
+  name: DependencyName,
+  result: ProbeResult,
+  atMs: number,
 ): void {
   const dependency = canvas.dependencies.get(name);
   if (dependency === undefined) return;
@@ -139,7 +165,11 @@ function foldDependency(
 }
 
 interface Sum {
-  requests: number; errors: number; broken: number; timeouts: number; failed: number;
+  requests: number;
+  errors: number;
+  broken: number;
+  timeouts: number;
+  failed: number;
   latency: number[];
 }
 
@@ -162,7 +192,9 @@ function foldTraffic(canvas: Canvas, cells: readonly TrafficCell[], atMs: number
 
 /** Flushes of several workers within 100 ms are one window. */
 function addWindow(
-  windows: readonly TrafficWindow[], sum: Sum, atMs: number,
+  windows: readonly TrafficWindow[],
+  sum: Sum,
+  atMs: number,
 ): readonly TrafficWindow[] {
   const last = windows.at(-1);
   if (last === undefined || atMs - last.atMs > 100) {
@@ -184,7 +216,11 @@ function add<K>(sums: Map<K, Sum>, key: K, cell: TrafficCell): void {
   let sum = sums.get(key);
   if (sum === undefined) {
     sum = {
-      requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0,
+      requests: 0,
+      errors: 0,
+      broken: 0,
+      timeouts: 0,
+      failed: 0,
       latency: noLatency(),
     };
     sums.set(key, sum);
@@ -212,18 +248,25 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
         ...r,
         // The first worker's word sets the time: a second one saying the same is no news.
         ejected: {
-          atMs: r.ejected?.atMs ?? trialSince(r, atMs) ?? atMs, reason: event.reason,
+          atMs: r.ejected?.atMs ?? trialSince(r, atMs) ?? atMs,
+          reason: event.reason,
           detail: event.detail,
         },
       }));
       return;
     case 'returned':
       change(canvas, event.replica, (r) => ({
-        ...r, ejected: undefined,
-        onTrial: r.ejected === undefined ? r.onTrial : {
-          ejectedAtMs: r.ejected.atMs, returnedAtMs: atMs, reason: r.ejected.reason,
-          detail: r.ejected.detail,
-        },
+        ...r,
+        ejected: undefined,
+        onTrial:
+          r.ejected === undefined
+            ? r.onTrial
+            : {
+                ejectedAtMs: r.ejected.atMs,
+                returnedAtMs: atMs,
+                reason: r.ejected.reason,
+                detail: r.ejected.detail,
+              },
       }));
       return;
     case 'died-serving': {
@@ -231,7 +274,8 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
       if (service === undefined) return;
       const death = { atMs, replica: event.replica, suspects: event.suspects.slice(0, 64) };
       canvas.services.set(service.spec.name, {
-        ...service, deaths: push(service.deaths, death, LIMITS.deaths),
+        ...service,
+        deaths: push(service.deaths, death, LIMITS.deaths),
       });
       return;
     }
@@ -240,7 +284,8 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
       if (service === undefined) return;
       const held = { atMs, suspect: event.suspect, deaths: event.deaths };
       canvas.services.set(service.spec.name, {
-        ...service, held: push(service.held, held, LIMITS.held),
+        ...service,
+        held: push(service.held, held, LIMITS.held),
       });
       return;
     }
@@ -269,8 +314,16 @@ export function newView(
   nowMs: number,
 ): ReplicaView {
   return {
-    ...facts, startedAtMs: nowMs, readyAtMs: facts.phase === 'ready' ? nowMs : undefined,
-    exited: undefined, ready: NO_PROBE, live: NO_PROBE, beat: undefined, memory: [],
-    windows: [], ejected: undefined, onTrial: undefined,
+    ...facts,
+    startedAtMs: nowMs,
+    readyAtMs: facts.phase === 'ready' ? nowMs : undefined,
+    exited: undefined,
+    ready: NO_PROBE,
+    live: NO_PROBE,
+    beat: undefined,
+    memory: [],
+    windows: [],
+    ejected: undefined,
+    onTrial: undefined,
   };
 }

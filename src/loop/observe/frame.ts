@@ -33,11 +33,17 @@ function frameServices(canvas: Canvas, framed: Framed): void {
     if (book === undefined) continue;
     const before = canvas.services.get(spec.name);
     const wanted: ServiceView = {
-      spec, replicas: book.replicas, release: book.release, previous: book.previous,
-      releasedAtMs: book.releasedAtMs === undefined
-        ? undefined : book.releasedAtMs - framed.wallOffsetMs,
-      rollingOut: framed.rollingOut.has(spec.name), paused: book.paused,
-      exits: before?.exits ?? [], deaths: before?.deaths ?? [], held: before?.held ?? [],
+      spec,
+      replicas: book.replicas,
+      release: book.release,
+      previous: book.previous,
+      releasedAtMs:
+        book.releasedAtMs === undefined ? undefined : book.releasedAtMs - framed.wallOffsetMs,
+      rollingOut: framed.rollingOut.has(spec.name),
+      paused: book.paused,
+      exits: before?.exits ?? [],
+      deaths: before?.deaths ?? [],
+      held: before?.held ?? [],
       troubles: before?.troubles ?? NO_TROUBLE,
     };
     canvas.services.set(spec.name, wanted);
@@ -55,12 +61,12 @@ function frameReplicas(canvas: Canvas, framed: Framed, nowMs: number): void {
     const before = canvas.replicas.get(id);
     if (before === undefined) {
       canvas.replicas.set(id, newView(facts, nowMs));
-    } else if (
-      before.role !== role || before.phase !== phase || before.weight !== weight
-    ) {
+    } else if (before.role !== role || before.phase !== phase || before.weight !== weight) {
       const becameReady = phase === 'ready' && before.readyAtMs === undefined;
       canvas.replicas.set(id, {
-        ...before, ...facts, readyAtMs: becameReady ? nowMs : before.readyAtMs,
+        ...before,
+        ...facts,
+        readyAtMs: becameReady ? nowMs : before.readyAtMs,
       });
     }
   }
@@ -87,9 +93,13 @@ function frameControls(canvas: Canvas, framed: Framed): void {
   for (const check of framed.manifest.compliance.checks) {
     const before = canvas.controls.get(check.id);
     canvas.controls.set(check.id, {
-      id: check.id, heal: check.heal, dependency: check.dependency,
-      frameworks: check.frameworks, intervalMs: check.intervalMs,
-      result: before?.result, atMs: before?.atMs ?? 0,
+      id: check.id,
+      heal: check.heal,
+      dependency: check.dependency,
+      frameworks: check.frameworks,
+      intervalMs: check.intervalMs,
+      result: before?.result,
+      atMs: before?.atMs ?? 0,
     });
   }
   for (const id of canvas.controls.keys()) if (!wanted.has(id)) canvas.controls.delete(id);
@@ -100,7 +110,9 @@ function frameTenants(canvas: Canvas, framed: Framed): void {
   for (const spec of framed.manifest.tenants.values()) {
     const before = canvas.tenants.get(spec.id);
     canvas.tenants.set(spec.id, {
-      id: spec.id, region: spec.region, windows: before?.windows ?? [],
+      id: spec.id,
+      region: spec.region,
+      windows: before?.windows ?? [],
       quarantined: new Set(rules.filter((r) => r.tenant === spec.id).map((r) => r.id)),
     });
   }

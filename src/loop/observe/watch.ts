@@ -139,9 +139,7 @@ function watchClock(ports: WatchPorts, last: { wall: number; mono: number }): vo
   last.mono = mono;
 }
 
-function watchReplicas(
-  ports: WatchPorts, every: Every, suspects: Set<Replica['id']>,
-): void {
+function watchReplicas(ports: WatchPorts, every: Every, suspects: Set<Replica['id']>): void {
   const manifest = ports.manifest();
   for (const replica of ports.fleet().replicas.values()) {
     const spec = manifest.services.get(replica.service);
@@ -161,7 +159,9 @@ function watchReplicas(
 
 /** W3: who is ready is alive; only who is not is asked whether it lives. */
 async function lookAt(
-  ports: WatchPorts, replica: Replica, suspects: Set<Replica['id']>,
+  ports: WatchPorts,
+  replica: Replica,
+  suspects: Set<Replica['id']>,
 ): Promise<void> {
   const spec = ports.manifest().services.get(replica.service);
   const { endpoint } = replica;

@@ -61,7 +61,8 @@ export function createRecorder(ports: RecordPorts): Recorder {
         await write(ports, next.fact, next.atMs, listeners);
       } catch (error) {
         ports.world.log.error('a fact could not be written', {
-          kind: next.fact.kind, error: messageOf(error),
+          kind: next.fact.kind,
+          error: messageOf(error),
         });
       }
     }
@@ -81,7 +82,9 @@ export function createRecorder(ports: RecordPorts): Recorder {
     tell,
     async intend(run) {
       const written = await ledger.intent(run.plan.target, {
-        run: run.id, digest: run.planDigest, plan: planEssence(run.plan),
+        run: run.id,
+        digest: run.planDigest,
+        plan: planEssence(run.plan),
         summary: run.plan.summary,
       });
       const receipt = mintReceipt(run.plan.id, run.planDigest, written.index, written.leafHash);
@@ -95,7 +98,8 @@ export function createRecorder(ports: RecordPorts): Recorder {
         await close();
       } catch (error) {
         ports.world.log.warn('an outcome waits for the ledger', {
-          run: run.id, error: messageOf(error),
+          run: run.id,
+          error: messageOf(error),
         });
         void persist(ports, close);
       }
@@ -112,7 +116,10 @@ export function createRecorder(ports: RecordPorts): Recorder {
 
 /** Exactly one outcome: nothing is written for an intent that has got its own already. */
 async function closeIntent(
-  ports: RecordPorts, index: number, result: 'succeeded' | 'failed', detail: unknown,
+  ports: RecordPorts,
+  index: number,
+  result: 'succeeded' | 'failed',
+  detail: unknown,
 ): Promise<void> {
   const { ledger } = ports.world;
   if (!ledger.openIntents().some((intent) => intent.index === index)) return;
@@ -121,9 +128,15 @@ async function closeIntent(
 
 function outcomeOf(run: Run): unknown {
   return {
-    run: run.id, state: run.state, failure: run.failure ?? null,
-    steps: run.steps.map(({ key, state, detail, tookMs }) =>
-      ({ key, state, detail, tookMs: tookMs ?? null })),
+    run: run.id,
+    state: run.state,
+    failure: run.failure ?? null,
+    steps: run.steps.map(({ key, state, detail, tookMs }) => ({
+      key,
+      state,
+      detail,
+      tookMs: tookMs ?? null,
+    })),
   };
 }
 
@@ -133,7 +146,10 @@ const OUTCOME_EVERY_MS = 1_000;
 async function persist(ports: RecordPorts, close: () => Promise<void>): Promise<void> {
   for (let written = false; !written;) {
     await ports.world.clock.sleep(OUTCOME_EVERY_MS);
-    written = await close().then(() => true, () => false);
+    written = await close().then(
+      () => true,
+      () => false,
+    );
   }
 }
 
@@ -142,14 +158,16 @@ async function persist(ports: RecordPorts, close: () => Promise<void>): Promise<
  * that are still open close theirs themselves.
  */
 export async function reconcileIntents(
-  ports: RecordPorts, left: readonly OpenIntent[],
+  ports: RecordPorts,
+  left: readonly OpenIntent[],
 ): Promise<void> {
   for (const { index, detail } of left) {
     const id = runOf(detail);
     const run = id === undefined ? undefined : await ports.world.store.run(id);
-    const close = (): Promise<void> => run === undefined
-      ? closeIntent(ports, index, 'failed', { run: id ?? null, failure: 'it never began' })
-      : closeIntent(ports, index, run.state === 'done' ? 'succeeded' : 'failed', outcomeOf(run));
+    const close = (): Promise<void> =>
+      run === undefined
+        ? closeIntent(ports, index, 'failed', { run: id ?? null, failure: 'it never began' })
+        : closeIntent(ports, index, run.state === 'done' ? 'succeeded' : 'failed', outcomeOf(run));
     await close().catch(() => persist(ports, close));
   }
 }
@@ -161,24 +179,35 @@ export function runOf(detail: unknown): RunId | undefined {
 }
 
 async function write(
-  ports: RecordPorts, fact: Fact, atMs: number,
+  ports: RecordPorts,
+  fact: Fact,
+  atMs: number,
   listeners: ReadonlySet<(event: StoryEvent) => void>,
 ): Promise<void> {
-  const written = fact.entry === undefined
-    ? undefined : await ports.world.ledger.record(fact.entry, {
-      incident: fact.incident ?? null, run: fact.run ?? null, text: fact.text, data: fact.data,
-    });
+  const written =
+    fact.entry === undefined
+      ? undefined
+      : await ports.world.ledger.record(fact.entry, {
+          incident: fact.incident ?? null,
+          run: fact.run ?? null,
+          text: fact.text,
+          data: fact.data,
+        });
   const event: Omit<StoryEvent, 'seq'> = {
-    atMs, kind: fact.kind, incident: fact.incident, run: fact.run, service: fact.service,
-    text: fact.text, data: fact.data, ledgerIndex: written?.index,
+    atMs,
+    kind: fact.kind,
+    incident: fact.incident,
+    run: fact.run,
+    service: fact.service,
+    text: fact.text,
+    data: fact.data,
+    ledgerIndex: written?.index,
   };
   const seq = await ports.world.store.tell(event, ports.epoch);
   for (const listener of listeners) listener({ ...event, seq });
 }
 
-export function incidentFact(
-  what: 'opened' | 'closed' | 'updated', incident: Incident,
-): Fact {
+export function incidentFact(what: 'opened' | 'closed' | 'updated', incident: Incident): Fact {
   const [best] = incident.diagnosis.hypotheses;
   const state = incident.state;
   const how = state.kind !== 'healed' ? '' : state.by === 'itself' ? ' by itself' : '';
@@ -189,25 +218,34 @@ export function incidentFact(
     incident: incident.id,
     ...('service' in best.subject ? { service: best.subject.service } : {}),
     data: {
-      fingerprint: incident.fingerprint, findings: incident.findings,
-      diagnosis: incident.diagnosis, state, attempts: incident.attempts,
+      fingerprint: incident.fingerprint,
+      findings: incident.findings,
+      diagnosis: incident.diagnosis,
+      state,
+      attempts: incident.attempts,
     },
   };
 }
 
 export function refusalFact(incident: Incident, refusal: Refusal): Fact {
   return {
-    entry: 'decision.refused', kind: 'decision.refused',
-    text: `${refusal.escalate ? 'a person is asked' : 'nothing done'}: `
-      + `${refusal.reason}, ${refusal.detail}`,
-    incident: incident.id, data: refusal,
+    entry: 'decision.refused',
+    kind: 'decision.refused',
+    text:
+      `${refusal.escalate ? 'a person is asked' : 'nothing done'}: ` +
+      `${refusal.reason}, ${refusal.detail}`,
+    incident: incident.id,
+    data: refusal,
   };
 }
 
 export function verdictFact(incident: Incident, verdict: Verdict): Fact {
   return {
-    entry: 'plan.verdict', kind: 'plan.verdict',
+    entry: 'plan.verdict',
+    kind: 'plan.verdict',
     text: `${verdict.kind} in ${(verdict.tookMs / 1000).toFixed(2)} s: ${verdict.reasons[0] ?? ''}`,
-    incident: incident.id, run: verdict.run, data: verdict,
+    incident: incident.id,
+    run: verdict.run,
+    data: verdict,
   };
 }

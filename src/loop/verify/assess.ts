@@ -66,7 +66,10 @@ function add(rate: Rate, sum: TrafficWindow): Rate {
 
 /** `explained`: services whose trouble has another incident to its name. */
 export function assess(
-  trial: Trial, findings: readonly Finding[], picture: Picture, nowMs: number,
+  trial: Trial,
+  findings: readonly Finding[],
+  picture: Picture,
+  nowMs: number,
   explained: ReadonlySet<ServiceName> = new Set(),
 ): Assessment {
   const present = findings.filter((f) => trial.verification.symptoms.includes(f.fingerprint));
@@ -88,14 +91,17 @@ export function assess(
   return {
     kind: 'healed',
     reasons: [
-      `${count(trial.verification.symptoms.length, 'finding')} gone for `
-      + `${trial.verification.stableMs} ms, nothing else got worse`,
+      `${count(trial.verification.symptoms.length, 'finding')} gone for ` +
+        `${trial.verification.stableMs} ms, nothing else got worse`,
     ],
   };
 }
 
 function harm(
-  trial: Trial, picture: Picture, nowMs: number, explained: ReadonlySet<ServiceName>,
+  trial: Trial,
+  picture: Picture,
+  nowMs: number,
+  explained: ReadonlySet<ServiceName>,
 ): readonly string[] {
   const now = measure(picture, nowMs);
   const reasons: string[] = [];

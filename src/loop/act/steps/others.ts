@@ -49,7 +49,7 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
     if (verdict.kind === 'worse' && need === 'there' && worseSinceMs !== undefined) {
       return failed(`${step.release} is worse: ${verdict.why}`);
     }
-    worseSinceMs = verdict.kind === 'worse' ? worseSinceMs ?? nowMs : undefined;
+    worseSinceMs = verdict.kind === 'worse' ? (worseSinceMs ?? nowMs) : undefined;
     const enough = verdict.kind === 'as-good' && spentMs >= step.forMs;
     const over = verdict.kind !== 'worse' && spentMs >= step.forMs * THIN_TRAFFIC_FACTOR;
     if (over && verdict.kind === 'unsure' && !verdict.clean) {
@@ -64,22 +64,24 @@ export async function watch(step: Of<'watch'>, context: StepContext): Promise<St
 }
 
 /** Against the old release at the same time; once that has no traffic, against its last minute. */
-function judgeRelease(
-  step: Of<'watch'>, spentMs: number, context: StepContext,
-): Comparison {
+function judgeRelease(step: Of<'watch'>, spentMs: number, context: StepContext): Comparison {
   const out = ejectedReplica(step, context);
   if (out !== undefined) return { kind: 'worse', why: out };
   const { service, release, baseline, minRequests } = step;
   const candidate = traffic(service, release, spentMs, context);
   if (baseline === undefined) return compare(candidate, undefined, minRequests);
   const beside = traffic(service, baseline, spentMs, context);
-  const before = beside.requests >= BASELINE_MIN
-    ? beside : traffic(service, baseline, SPAN_MAX_MS, context);
+  const before =
+    beside.requests >= BASELINE_MIN ? beside : traffic(service, baseline, SPAN_MAX_MS, context);
   // After a restart nothing is remembered of the old release: then its promise is the measure.
   const promisedMs = context.ports.manifest().services.get(service)?.slo.latencyMs ?? 0;
   const median = quantileMs(candidate.latency, 0.5);
-  if (before.requests < BASELINE_MIN && candidate.requests >= BASELINE_MIN
-    && promisedMs > 0 && median >= FAR_TOO_SLOW * promisedMs) {
+  if (
+    before.requests < BASELINE_MIN &&
+    candidate.requests >= BASELINE_MIN &&
+    promisedMs > 0 &&
+    median >= FAR_TOO_SLOW * promisedMs
+  ) {
     return { kind: 'worse', why: `median ${median} ms, ${promisedMs} ms are promised` };
   }
   return compare(candidate, before, minRequests);
@@ -87,19 +89,25 @@ function judgeRelease(
 
 /** A gateway that ejects it has compared it with its siblings. */
 function ejectedReplica(step: Of<'watch'>, context: StepContext): string | undefined {
-  const out = serviceReplicas(context.ports.picture(), step.service).find((r) =>
-    r.release === step.release && r.weight > 0
-    && (r.ejected?.reason === 'slow' || r.ejected?.reason === 'errors'));
+  const out = serviceReplicas(context.ports.picture(), step.service).find(
+    (r) =>
+      r.release === step.release &&
+      r.weight > 0 &&
+      (r.ejected?.reason === 'slow' || r.ejected?.reason === 'errors'),
+  );
   return out === undefined ? undefined : `gateway ejected ${out.id}: ${out.ejected?.detail ?? ''}`;
 }
 
 /** Does everything that the service needs answer, and has it since `sinceMs`? */
 function needOf(
-  service: ServiceName, sinceMs: number | undefined, context: StepContext,
+  service: ServiceName,
+  sinceMs: number | undefined,
+  context: StepContext,
 ): 'there' | 'missing' | 'unconfirmed' {
   const { picture, manifest } = context.ports;
-  const tracks = (manifest().services.get(service)?.dependsOn ?? [])
-    .flatMap((name) => picture().dependencies.get(name)?.track ?? []);
+  const tracks = (manifest().services.get(service)?.dependsOn ?? []).flatMap(
+    (name) => picture().dependencies.get(name)?.track ?? [],
+  );
   if (tracks.some((track) => track.failures > 0)) return 'missing';
   const confirmed = sinceMs !== undefined && tracks.every((track) => track.lastAtMs >= sinceMs);
   return confirmed ? 'there' : 'unconfirmed';
@@ -107,16 +115,23 @@ function needOf(
 
 function endedReplica(step: Of<'watch'>, context: StepContext): string | undefined {
   const { ports } = context;
-  const dead = [...ports.book.fleet().replicas.values()].find((r) =>
-    r.service === step.service && r.release === step.release && r.phase === 'ready'
-    && ports.world.runtime.look(r.id) !== 'running');
+  const dead = [...ports.book.fleet().replicas.values()].find(
+    (r) =>
+      r.service === step.service &&
+      r.release === step.release &&
+      r.phase === 'ready' &&
+      ports.world.runtime.look(r.id) !== 'running',
+  );
   if (dead === undefined) return undefined;
   const exit = ports.picture().replicas.get(dead.id)?.exited?.exit;
   return `${dead.id} of ${step.release} ended${exit === undefined ? '' : `: ${exitText(exit)}`}`;
 }
 
 function traffic(
-  service: ServiceName, release: ReleaseId, spanMs: number, context: StepContext,
+  service: ServiceName,
+  release: ReleaseId,
+  spanMs: number,
+  context: StepContext,
 ): TrafficWindow {
   const picture = context.ports.picture();
   const nowMs = context.ports.world.clock.monotonicMs();
@@ -139,31 +154,39 @@ function traffic(
 }
 
 export async function setRelease(
-  step: Of<'set-release'>, context: StepContext,
+  step: Of<'set-release'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const { book, world } = context.ports;
   const service = book.fleet().services.get(step.service);
   if (service === undefined) return failed(`no service ${step.service}`);
   if (service.release !== step.release) {
     await book.change({
-      services: [{
-        ...service, release: step.release, previous: step.previous,
-        releasedAtMs: world.clock.nowMs(),
-      }],
+      services: [
+        {
+          ...service,
+          release: step.release,
+          previous: step.previous,
+          releasedAtMs: world.clock.nowMs(),
+        },
+      ],
     });
   }
   return done(`${step.service} is on ${step.release}`);
 }
 
 export async function markRelease(
-  step: Of<'mark-release'>, context: StepContext,
+  step: Of<'mark-release'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const { book, world } = context.ports;
   const release = book.fleet().releases.get(step.release);
   if (release === undefined) return done('its artefact is no longer known');
   const atMs = world.clock.nowMs();
-  const verdict: ReleaseVerdict = step.verdict === 'proved'
-    ? { kind: 'proved', atMs } : { kind: 'bad', atMs, reason: step.reason };
+  const verdict: ReleaseVerdict =
+    step.verdict === 'proved'
+      ? { kind: 'proved', atMs }
+      : { kind: 'bad', atMs, reason: step.reason };
   await book.change({ releases: [{ ...release, verdict }] });
   return done(`${step.release} is ${step.verdict}`);
 }
@@ -177,16 +200,21 @@ export async function setScale(step: Of<'set-scale'>, context: StepContext): Pro
 }
 
 export async function quarantine(
-  step: Of<'quarantine'>, context: StepContext,
+  step: Of<'quarantine'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   await context.ports.book.change({ quarantine: [step.rule] });
   const pushed = await context.ports.book.publish();
-  return done(pushed.kind === 'applied'
-    ? `held back by ${pushed.workers} gateways` : 'written; some gateways get it when they return');
+  return done(
+    pushed.kind === 'applied'
+      ? `held back by ${pushed.workers} gateways`
+      : 'written; some gateways get it when they return',
+  );
 }
 
 export async function liftQuarantine(
-  step: Of<'lift-quarantine'>, context: StepContext,
+  step: Of<'lift-quarantine'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   await context.ports.book.change({ unquarantine: [step.id] });
   await context.ports.book.publish();
@@ -194,17 +222,18 @@ export async function liftQuarantine(
 }
 
 export async function awaitDependency(
-  step: Of<'await-dependency'>, context: StepContext,
+  step: Of<'await-dependency'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const { world, hurry, book, manifest } = context.ports;
   const startedAtMs = world.clock.monotonicMs();
-  while (world.clock.monotonicMs() < startedAtMs + step.deadlineMs
-    && !context.ports.stop.aborted) {
+  while (world.clock.monotonicMs() < startedAtMs + step.deadlineMs && !context.ports.stop.aborted) {
     const result = await world.probes.dependency(step.dependency, 500);
     if (result.kind === 'ok') {
       // Its users are looked at and routed again at once: no timer has to run out first.
-      const users = [...book.fleet().replicas.values()].filter((r) =>
-        manifest().services.get(r.service)?.dependsOn.includes(step.dependency) === true);
+      const users = [...book.fleet().replicas.values()].filter(
+        (r) => manifest().services.get(r.service)?.dependsOn.includes(step.dependency) === true,
+      );
       world.gateways.forgive(users.map((r) => r.id));
       hurry();
       return done(`answers after ${Math.round(world.clock.monotonicMs() - startedAtMs)} ms`);
@@ -220,15 +249,19 @@ function providerRuns(dependency: DependencyName, context: StepContext): boolean
   const { world, book, manifest } = context.ports;
   const provider = manifest().dependencies.get(dependency)?.service;
   if (provider === undefined) return true;
-  return [...book.fleet().replicas.values()].some((r) =>
-    r.service === provider && world.runtime.look(r.id) === 'running');
+  return [...book.fleet().replicas.values()].some(
+    (r) => r.service === provider && world.runtime.look(r.id) === 'running',
+  );
 }
 
 export async function enforceControl(
-  step: Of<'enforce-control'>, context: StepContext,
+  step: Of<'enforce-control'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const answer = await context.ports.world.controls.enforce(
-    step.check, step.subjects, context.receipt,
+    step.check,
+    step.subjects,
+    context.receipt,
   );
   if (answer.kind === 'failed') return failed(answer.detail);
   context.ports.hurry();
@@ -236,7 +269,8 @@ export async function enforceControl(
 }
 
 export async function proveControl(
-  step: Of<'prove-control'>, context: StepContext,
+  step: Of<'prove-control'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const result = await context.ports.world.controls.prove(step.check);
   switch (result.kind) {

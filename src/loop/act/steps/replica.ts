@@ -27,14 +27,21 @@ export async function start(step: Of<'start'>, context: StepContext): Promise<St
   if (spec === undefined) return failed(`${step.service} is no longer in the manifest`);
   if (release === undefined) return failed(`release ${step.release} is unknown`);
   const replica: Replica = before ?? {
-    id: step.replica, service: step.service, release: step.release, role: step.role,
-    phase: 'starting', weight: 0, region: spec.regions[0] ?? 'any', endpoint: undefined,
+    id: step.replica,
+    service: step.service,
+    release: step.release,
+    role: step.role,
+    phase: 'starting',
+    weight: 0,
+    region: spec.regions[0] ?? 'any',
+    endpoint: undefined,
     createdAtMs: world.clock.nowMs(),
   };
   const service = book.fleet().services.get(step.service);
   if (before === undefined) {
     await book.change({
-      replicas: [replica], ...(service === undefined ? {} : { services: [service] }),
+      replicas: [replica],
+      ...(service === undefined ? {} : { services: [service] }),
     });
   }
   const order = await context.ports.order(replica, release);
@@ -54,7 +61,8 @@ export async function start(step: Of<'start'>, context: StepContext): Promise<St
 const POLL = { fastMs: 15, slowMs: 100, fastForMs: 3_000 } as const;
 
 export async function awaitReady(
-  step: Of<'await-ready'>, context: StepContext,
+  step: Of<'await-ready'>,
+  context: StepContext,
 ): Promise<StepAnswer> {
   const { book, world, manifest } = context.ports;
   const startedAtMs = world.clock.monotonicMs();
@@ -69,8 +77,11 @@ export async function awaitReady(
     if (replica.phase === 'ready') return done('ready');
     if (world.runtime.look(step.replica) !== 'running') {
       const exit = context.ports.picture().replicas.get(step.replica)?.exited?.exit;
-      return failed(exit === undefined ? 'it ended before it was ready'
-        : `it ended before it was ready: ${exitText(exit)}`);
+      return failed(
+        exit === undefined
+          ? 'it ended before it was ready'
+          : `it ended before it was ready: ${exitText(exit)}`,
+      );
     }
     const result = await world.probes.probe(replica.endpoint, spec.readiness);
     const tookMs = world.clock.monotonicMs() - startedAtMs;
@@ -120,33 +131,48 @@ export async function route(step: Of<'route'>, context: StepContext): Promise<St
   if (changed.length > 0) await book.change({ replicas: changed });
   const pushed = await book.publish();
   const text = step.weights.map((w) => `${w.replica} ${w.weight}`).join(', ');
-  return done(pushed.kind === 'applied'
-    ? `${text}; applied by ${pushed.workers} gateways`
-    : `${text}; not yet applied by ${pushed.missing.join(', ')}`);
+  return done(
+    pushed.kind === 'applied'
+      ? `${text}; applied by ${pushed.workers} gateways`
+      : `${text}; not yet applied by ${pushed.missing.join(', ')}`,
+  );
 }
 
 /** SR1: what would be available after this push, newcomers counted? */
 function askAgain(weights: Of<'route'>['weights'], context: StepContext): string | undefined {
   const { ports } = context;
   const picture = pictureNow(context);
-  const leavers = weights.filter((w) => w.weight === 0).flatMap((w) => {
-    const view = picture.replicas.get(w.replica);
-    return view !== undefined && isAvailable(view) ? [view] : [];
-  });
+  const leavers = weights
+    .filter((w) => w.weight === 0)
+    .flatMap((w) => {
+      const view = picture.replicas.get(w.replica);
+      return view !== undefined && isAvailable(view) ? [view] : [];
+    });
   const [first] = leavers;
   if (first === undefined) return undefined;
   const newcomers = weights.filter((w) => {
     const replica = ports.book.fleet().replicas.get(w.replica);
-    return w.weight > 0 && replica?.phase === 'ready' && replica.weight === 0
-      && ports.world.runtime.look(w.replica) === 'running';
+    return (
+      w.weight > 0 &&
+      replica?.phase === 'ready' &&
+      replica.weight === 0 &&
+      ports.world.runtime.look(w.replica) === 'running'
+    );
   }).length;
   const { budget } = ports.manifest().healing;
-  const answer = askBudget(picture, first.service, leavers.map((r) => r.id), budget);
+  const answer = askBudget(
+    picture,
+    first.service,
+    leavers.map((r) => r.id),
+    budget,
+  );
   if (answer.kind === 'granted' || answer.availableAfter + newcomers >= answer.floor) {
     return undefined;
   }
-  return `budget: ${answer.availableAfter + newcomers} would be available, `
-    + `at least ${answer.floor} must be`;
+  return (
+    `budget: ${answer.availableAfter + newcomers} would be available, ` +
+    `at least ${answer.floor} must be`
+  );
 }
 
 /** The picture is framed once a look; what this very run has just routed stands in the book. */
@@ -167,9 +193,10 @@ export async function drain(step: Of<'drain'>, context: StepContext): Promise<St
   const { book, world } = context.ports;
   const replica = book.fleet().replicas.get(step.replica);
   if (replica === undefined) return done('already gone');
-  const answer = replica.weight > 0
-    ? await route({ kind: 'route', weights: [{ replica: replica.id, weight: 0 }] }, context)
-    : done('no new requests');
+  const answer =
+    replica.weight > 0
+      ? await route({ kind: 'route', weights: [{ replica: replica.id, weight: 0 }] }, context)
+      : done('no new requests');
   if (answer.kind === 'failed') return answer;
   const now = book.fleet().replicas.get(step.replica);
   if (now?.phase === 'ready') await book.change({ replicas: [{ ...now, phase: 'draining' }] });
@@ -213,8 +240,10 @@ export async function stop(step: Of<'stop'>, context: StepContext): Promise<Step
     const answer = askBudget(picture, replica.service, [replica.id], budget);
     const stateful = manifest().services.get(replica.service)?.kind === 'stateful';
     if (answer.kind === 'denied' && !stateful) {
-      return failed(`budget: ${answer.availableAfter} would be available, `
-        + `at least ${answer.floor} must be`);
+      return failed(
+        `budget: ${answer.availableAfter} would be available, ` +
+          `at least ${answer.floor} must be`,
+      );
     }
   }
   if (replica?.phase === 'ready') {
@@ -227,8 +256,10 @@ export async function stop(step: Of<'stop'>, context: StepContext): Promise<Step
   try {
     const answer = await world.runtime.stop(step.replica, step.termMs, context.receipt);
     if (answer.kind === 'failed') return failed(answer.detail);
-    detail = answer.kind === 'not-running' ? 'not running'
-      : `${exitText(answer.exit)}${answer.forced ? ', forced' : ''}`;
+    detail =
+      answer.kind === 'not-running'
+        ? 'not running'
+        : `${exitText(answer.exit)}${answer.forced ? ', forced' : ''}`;
   } catch (error) {
     return failed(messageOf(error));
   }

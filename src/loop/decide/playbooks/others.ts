@@ -11,8 +11,10 @@ import { nextIds, replicasOf } from '../../../model/fleet.ts';
 import type { CheckId, DependencyName, ServiceName } from '../../../model/ids.ts';
 import { quarantineId } from '../../../model/quarantine.ts';
 import type { Subject } from '../../../model/finding.ts';
-import type { PlannedStep } from '../../../model/plan.ts';
+import type { DependencySpec } from '../../../model/manifest.ts';
+import type { PlannedStep, Refusal } from '../../../model/plan.ts';
 import { isAvailable, sumWindows } from '../../../model/picture.ts';
+import type { ReplicaView } from '../../../model/picture.ts';
 import type { DecideContext } from '../context.ts';
 import { unconfirmedNeed } from '../correlate.ts';
 import { refuse } from '../guards.ts';
@@ -43,49 +45,68 @@ function usersServed(name: DependencyName, context: DecideContext): string | und
   return `${good} of ${requests} requests of its users went well in ${SERVED.spanMs / 1000} s`;
 }
 
+/** Why a provider whose process lives is left alone for now. */
+function notYet(
+  incident: Incident,
+  spec: DependencySpec,
+  view: ReplicaView,
+  context: DecideContext,
+): Refusal | undefined {
+  // What was seen before its present process was ready says nothing about that process.
+  const sinceMs = Math.max(incident.findings[0]?.sinceMs ?? 0, view.readyAtMs ?? 0);
+  const graceMs = Math.max(DEPENDENCY_GRACE_MS, spec.failures * (spec.intervalMs + spec.timeoutMs));
+  if (context.nowMs - sinceMs < graceMs) {
+    return refuse(
+      incident,
+      'evidence-too-thin',
+      'its process lives: a moment to answer again',
+      sinceMs + graceMs,
+    );
+  }
+  const serving = usersServed(spec.name, context);
+  if (serving === undefined) return undefined;
+  return refuse(
+    incident,
+    'still-serving',
+    serving,
+    context.nowMs + 1_000,
+    context.nowMs - sinceMs > STILL_SERVING_MS,
+  );
+}
+
 export function restartDependency(
-  incident: Incident, name: DependencyName, context: DecideContext,
+  incident: Incident,
+  name: DependencyName,
+  context: DecideContext,
 ): Proposal {
   const spec = context.picture.dependencies.get(name)?.spec;
   const provider = spec?.service;
   const service = provider === undefined ? undefined : context.picture.services.get(provider);
   const book = provider === undefined ? undefined : context.fleet.services.get(provider);
   if (spec === undefined || service === undefined || book === undefined) {
-    return no(refuse(
-      incident, 'no-playbook', `${name} is not run by us: its owner must bring it back`,
-      context.nowMs + 5_000, true,
-    ));
+    return no(
+      refuse(
+        incident,
+        'no-playbook',
+        `${name} is not run by us: its owner must bring it back`,
+        context.nowMs + 5_000,
+        true,
+      ),
+    );
   }
   const [before] = replicasOf(context.fleet, book.name);
   const view = before === undefined ? undefined : context.picture.replicas.get(before.id);
   const alive = view !== undefined && view.exited === undefined;
-  const head = incident.findings[0];
   if (before?.phase === 'starting') {
     return no(refuse(incident, 'target-busy', `${before.id} is starting`, context.nowMs + 500));
   }
-  // What was seen before its present process was ready says nothing about that process.
-  const sinceMs = Math.max(head?.sinceMs ?? 0, view?.readyAtMs ?? 0);
-  const graceMs = Math.max(
-    DEPENDENCY_GRACE_MS, spec.failures * (spec.intervalMs + spec.timeoutMs),
-  );
-  if (alive && context.nowMs - sinceMs < graceMs) {
-    return no(refuse(
-      incident, 'evidence-too-thin', 'its process lives: a moment to answer again',
-      sinceMs + graceMs,
-    ));
-  }
-  const serving = alive ? usersServed(name, context) : undefined;
-  if (serving !== undefined) {
-    return no(refuse(
-      incident, 'still-serving', serving, context.nowMs + 1_000,
-      context.nowMs - sinceMs > STILL_SERVING_MS,
-    ));
-  }
+  const patience = alive ? notYet(incident, spec, view, context) : undefined;
+  if (patience !== undefined) return no(patience);
   const [id] = nextIds(book, 1);
   if (id === undefined) throw new Error('unreachable: one id was asked for');
   const termMs = alive && view.live.last?.kind !== 'timeout' ? service.spec.termMs : 0;
-  const stop: PlannedStep[] = before === undefined
-    ? [] : [plain({ kind: 'stop', replica: before.id, termMs })];
+  const stop: PlannedStep[] =
+    before === undefined ? [] : [plain({ kind: 'stop', replica: before.id, termMs })];
   const [start, ready] = startSteps(service, id, book.release, 'active', context);
   if (start === undefined || ready === undefined) throw new Error('unreachable: start has steps');
   const tail: PlannedStep[] = [
@@ -95,34 +116,47 @@ export function restartDependency(
   ];
   const [first, ...rest] = [...stop, start, ...tail];
   return steps({
-    playbook: 'restart-dependency', fallback: 'automatic', targetKind: 'dependency',
-    targetName: name, service: book.name,
+    playbook: 'restart-dependency',
+    fallback: 'automatic',
+    targetKind: 'dependency',
+    targetName: name,
+    service: book.name,
     summary: `${incident.title}: restart it as ${id}; replicas that need it are left alone`,
     steps: [first ?? start, ...rest],
-    disrupts: view !== undefined && isAvailable(view) ? 1 : 0, stableMs: 1_000,
+    disrupts: view !== undefined && isAvailable(view) ? 1 : 0,
+    stableMs: 1_000,
   });
 }
 
 export function quarantineRoute(
-  incident: Incident, subject: Extract<Subject, { kind: 'tenant-route' }>,
+  incident: Incident,
+  subject: Extract<Subject, { kind: 'tenant-route' }>,
 ): Proposal {
   const { tenant, service, method, route } = subject;
   const id = quarantineId({ tenant, service, method, route });
   const reason = `${incident.title} (${incident.id})`;
   return steps({
-    playbook: 'quarantine-tenant-route', fallback: 'automatic', targetKind: 'tenant-route',
-    targetName: id, service: undefined,
+    playbook: 'quarantine-tenant-route',
+    fallback: 'automatic',
+    targetKind: 'tenant-route',
+    targetName: id,
+    service: undefined,
     summary: `hold back ${method} ${route} of ${tenant}: it crashes what serves it`,
-    steps: [{
-      step: { kind: 'quarantine', rule: { id, tenant, service, method, route, reason } },
-      undo: [{ kind: 'lift-quarantine', id }],
-    }],
-    disrupts: 0, stableMs: 2_000,
+    steps: [
+      {
+        step: { kind: 'quarantine', rule: { id, tenant, service, method, route, reason } },
+        undo: [{ kind: 'lift-quarantine', id }],
+      },
+    ],
+    disrupts: 0,
+    stableMs: 2_000,
   });
 }
 
 export function enforceControl(
-  incident: Incident, check: CheckId, context: DecideContext,
+  incident: Incident,
+  check: CheckId,
+  context: DecideContext,
 ): Proposal {
   const control = context.picture.controls.get(check);
   const result = control?.result;
@@ -131,42 +165,69 @@ export function enforceControl(
   }
   const down = context.picture.dependencies.get(control.dependency)?.track.failures ?? 0;
   if (down > 0) {
-    return no(refuse(
-      incident, 'dependency-down', `${control.dependency} does not answer`,
-      context.nowMs + 1_000,
-    ));
+    return no(
+      refuse(
+        incident,
+        'dependency-down',
+        `${control.dependency} does not answer`,
+        context.nowMs + 1_000,
+      ),
+    );
   }
   return steps({
-    playbook: 'enforce-control', fallback: control.heal, targetKind: 'control',
-    targetName: check, service: undefined,
+    playbook: 'enforce-control',
+    fallback: control.heal,
+    targetKind: 'control',
+    targetName: check,
+    service: undefined,
     summary: `enforce ${check} on ${count(result.violations.length, 'violation')} and prove it`,
     steps: [
       plain({
-        kind: 'enforce-control', check, subjects: result.violations.map((v) => v.subject),
+        kind: 'enforce-control',
+        check,
+        subjects: result.violations.map((v) => v.subject),
       }),
       plain({ kind: 'prove-control', check, deadlineMs: 10_000 }),
     ],
-    disrupts: 0, stableMs: 1_000,
+    disrupts: 0,
+    stableMs: 1_000,
   });
 }
 
 /** All replicas look bad at once: is it the look, or what they share? */
 export function sharedCause(
-  incident: Incident, service: ServiceName, context: DecideContext,
+  incident: Incident,
+  service: ServiceName,
+  context: DecideContext,
 ): Proposal {
   const best = incident.diagnosis.hypotheses[0];
   const laterMs = context.nowMs + 5_000;
   if (best.subject.kind === 'probe') {
-    return no(refuse(incident, 'probe-suspected',
-      `${best.why}: the probe is suspected, nothing is restarted`, laterMs, true));
+    return no(
+      refuse(
+        incident,
+        'probe-suspected',
+        `${best.why}: the probe is suspected, nothing is restarted`,
+        laterMs,
+        true,
+      ),
+    );
   }
   const view = context.picture.services.get(service);
   const head = incident.findings[0];
-  const need = view === undefined
-    ? undefined : unconfirmedNeed(view, context.picture, head?.sinceMs ?? 0, context.nowMs);
+  const need =
+    view === undefined
+      ? undefined
+      : unconfirmedNeed(view, context.picture, head?.sinceMs ?? 0, context.nowMs);
   if (need !== undefined) {
-    return no(refuse(incident, 'evidence-too-thin',
-      `${need} has not answered since it began`, context.nowMs + 500));
+    return no(
+      refuse(
+        incident,
+        'evidence-too-thin',
+        `${need} has not answered since it began`,
+        context.nowMs + 500,
+      ),
+    );
   }
   const silent = (head?.measures['served'] ?? 0) === 0 && (head?.measures['failed'] ?? 0) > 0;
   const waitedMs = head === undefined ? 0 : context.nowMs - head.sinceMs;
@@ -174,14 +235,22 @@ export function sharedCause(
   if (view !== undefined && silent && waitedMs > 3_000 && !trying) {
     return trialStart(incident, service, context);
   }
-  return no(refuse(incident, 'shared-cause',
-    'all replicas suffer at once: no single one is to blame, restarts are withheld',
-    laterMs, true));
+  return no(
+    refuse(
+      incident,
+      'shared-cause',
+      'all replicas suffer at once: no single one is to blame, restarts are withheld',
+      laterMs,
+      true,
+    ),
+  );
 }
 
 /** One new replica beside the sick ones costs nothing and shows whether a restart would help. */
 export function trialStart(
-  incident: Incident, service: ServiceName, context: DecideContext,
+  incident: Incident,
+  service: ServiceName,
+  context: DecideContext,
 ): Proposal {
   const view = context.picture.services.get(service);
   const book = context.fleet.services.get(service);
@@ -192,14 +261,21 @@ export function trialStart(
   const [start, ...rest] = startSteps(view, id, view.release, 'active', context);
   if (start === undefined) throw new Error('unreachable: start has steps');
   return steps({
-    playbook: 'trial-start', fallback: 'automatic', targetKind: 'service', targetName: service,
-    service, summary: `${incident.title}: start ${id} beside them as a trial, end nothing`,
+    playbook: 'trial-start',
+    fallback: 'automatic',
+    targetKind: 'service',
+    targetName: service,
+    service,
+    summary: `${incident.title}: start ${id} beside them as a trial, end nothing`,
     steps: [
-      start, ...rest, {
+      start,
+      ...rest,
+      {
         step: { kind: 'route', weights: [{ replica: id, weight: 100 }] },
         undo: [{ kind: 'route', weights: [{ replica: id, weight: 0 }] }],
       },
     ],
-    disrupts: 0, stableMs: 2_000,
+    disrupts: 0,
+    stableMs: 2_000,
   });
 }

@@ -32,7 +32,10 @@ export const no = (refusal: Refusal): Proposal => ({ kind: 'refuse', refusal });
 const VERIFY_DEADLINE_MS = 30_000;
 
 export function planFor(
-  draft: Draft, incident: Incident, choice: PlaybookChoice, context: DecideContext,
+  draft: Draft,
+  incident: Incident,
+  choice: PlaybookChoice,
+  context: DecideContext,
 ): Plan {
   return {
     id: planId(`${incident.id}.${incident.attempts.length + 1}`),
@@ -43,12 +46,14 @@ export function planFor(
     steps: draft.steps,
     service: draft.service,
     disrupts: draft.disrupts,
-    approval: choice === 'ask'
-      ? {
-        kind: 'needed', why: `playbook ${draft.playbook} asks first`,
-        deadlineMs: context.manifest.healing.approvalDeadlineMs,
-      }
-      : { kind: 'none' },
+    approval:
+      choice === 'ask'
+        ? {
+            kind: 'needed',
+            why: `playbook ${draft.playbook} asks first`,
+            deadlineMs: context.manifest.healing.approvalDeadlineMs,
+          }
+        : { kind: 'none' },
     verification: {
       symptoms: incident.findings.map((f) => f.fingerprint),
       stableMs: draft.stableMs,

@@ -43,7 +43,9 @@ export function rollbackEligibility(fleet: Fleet, service: ServiceName): Rollbac
 }
 
 export function healRelease(
-  incident: Incident, serviceName: ServiceName, context: DecideContext,
+  incident: Incident,
+  serviceName: ServiceName,
+  context: DecideContext,
 ): Proposal {
   const service = context.picture.services.get(serviceName);
   if (service === undefined) {
@@ -51,15 +53,30 @@ export function healRelease(
   }
   const best = incident.diagnosis.hypotheses[0].subject;
   const need = unconfirmedNeed(
-    service, context.picture, incident.findings[0]?.sinceMs ?? 0, context.nowMs,
+    service,
+    context.picture,
+    incident.findings[0]?.sinceMs ?? 0,
+    context.nowMs,
   );
   if (need !== undefined) {
-    return no(refuse(incident, 'evidence-too-thin',
-      `${need} has not answered since it began`, context.nowMs + 500));
+    return no(
+      refuse(
+        incident,
+        'evidence-too-thin',
+        `${need} has not answered since it began`,
+        context.nowMs + 500,
+      ),
+    );
   }
   if (incident.findings[0]?.kind === 'release-erroring' && !failsBeside(service, context)) {
-    return no(refuse(incident, 'evidence-too-thin',
-      'no client has failed since its dependencies answered', context.nowMs + 500));
+    return no(
+      refuse(
+        incident,
+        'evidence-too-thin',
+        'no client has failed since its dependencies answered',
+        context.nowMs + 500,
+      ),
+    );
   }
   const eligibility = rollbackEligibility(context.fleet, serviceName);
   if (best.kind === 'release' && eligibility.kind === 'eligible') {
@@ -67,27 +84,36 @@ export function healRelease(
     const [first, ...rest] = draft;
     if (first === undefined) throw new Error('unreachable: a rollback has steps');
     return steps({
-      playbook: 'rollback', fallback: 'automatic', targetKind: 'service',
-      targetName: serviceName, service: serviceName,
+      playbook: 'rollback',
+      fallback: 'automatic',
+      targetKind: 'service',
+      targetName: serviceName,
+      service: serviceName,
       summary: `${incident.title}: go back to release ${eligibility.release}`,
-      steps: [first, ...rest], disrupts: 1, stableMs: 2_000,
+      steps: [first, ...rest],
+      disrupts: 1,
+      stableMs: 2_000,
     });
   }
-  const dead = incident.findings.find((f) =>
-    f.kind === 'replica-exited' && f.subject.kind === 'replica');
+  const dead = incident.findings.find(
+    (f) => f.kind === 'replica-exited' && f.subject.kind === 'replica',
+  );
   if (dead?.subject.kind === 'replica') {
     return replaceReplica({ ...incident, findings: [dead] }, dead.subject.replica, context);
   }
-  const why = eligibility.kind === 'ineligible'
-    ? `cannot go back: ${eligibility.reason}` : 'no change is near in time';
+  const why =
+    eligibility.kind === 'ineligible'
+      ? `cannot go back: ${eligibility.reason}`
+      : 'no change is near in time';
   return no(refuse(incident, 'rollback-ineligible', why, context.nowMs + 5_000, true));
 }
 
 /** Did clients fail while all that it needs was answering? A short absence leaves errors behind. */
 function failsBeside(service: ServiceView, context: DecideContext): boolean {
   const { picture, nowMs } = context;
-  const lastBad = serviceReplicas(picture, service.spec.name)
-    .map((r) => lastBadMs(r.windows, nowMs, LATELY_MS) ?? 0);
+  const lastBad = serviceReplicas(picture, service.spec.name).map(
+    (r) => lastBadMs(r.windows, nowMs, LATELY_MS) ?? 0,
+  );
   const lastBadAtMs = Math.max(0, ...lastBad);
   return service.spec.dependsOn.every((name) => {
     const track = picture.dependencies.get(name)?.track;
@@ -97,13 +123,16 @@ function failsBeside(service: ServiceView, context: DecideContext): boolean {
 
 /** Everything of the service on `release`, traffic over in one push, the others out. */
 export function rollbackSteps(
-  service: ServiceView, release: ReleaseId, context: DecideContext,
+  service: ServiceView,
+  release: ReleaseId,
+  context: DecideContext,
 ): readonly PlannedStep[] {
   const { name } = service.spec;
   const book = context.fleet.services.get(name);
   const leavers = replicasOf(context.fleet, name).filter((r) => r.release !== release);
-  const stayers = replicasOf(context.fleet, name)
-    .filter((r) => r.release === release && r.role === 'active').length;
+  const stayers = replicasOf(context.fleet, name).filter(
+    (r) => r.release === release && r.role === 'active',
+  ).length;
   const ids = book === undefined ? [] : nextIds(book, Math.max(0, service.replicas - stayers));
   const deadlineMs = readyDeadlineMs(service, context);
   const starts: PlannedStep[] = ids.map((replica) => ({
@@ -115,17 +144,26 @@ export function rollbackSteps(
     ...ids.map((replica) => ({ replica, weight: 100 })),
     ...leavers.map((r) => ({ replica: r.id, weight: 0 })),
   ];
-  const undo: readonly Step[] = [{
-    kind: 'route',
-    weights: leavers.map((r) => ({ replica: r.id, weight: r.weight })),
-  }];
-  const route: readonly PlannedStep[] = weights.length === 0
-    ? [] : [{ step: { kind: 'route', weights }, undo: leavers.length === 0 ? [] : undo }];
+  const undo: readonly Step[] = [
+    {
+      kind: 'route',
+      weights: leavers.map((r) => ({ replica: r.id, weight: r.weight })),
+    },
+  ];
+  const route: readonly PlannedStep[] =
+    weights.length === 0
+      ? []
+      : [{ step: { kind: 'route', weights }, undo: leavers.length === 0 ? [] : undo }];
   return [
-    ...starts, ...awaits, ...route,
+    ...starts,
+    ...awaits,
+    ...route,
     plain({ kind: 'set-release', service: name, release, previous: undefined }),
     plain({
-      kind: 'mark-release', service: name, release: service.release, verdict: 'bad',
+      kind: 'mark-release',
+      service: name,
+      release: service.release,
+      verdict: 'bad',
       reason: 'rolled back',
     }),
     ...leavers.flatMap((r) => drainAndStop(r.id, service)),

@@ -30,11 +30,12 @@ const GRACE_MS: Readonly<Partial<Record<Finding['kind'], number>>> = {
 const LATELY_MS = 5_000;
 
 export function replaceReplica(
-  incident: Incident, id: ReplicaId, context: DecideContext,
+  incident: Incident,
+  id: ReplicaId,
+  context: DecideContext,
 ): Proposal {
   const replica = context.picture.replicas.get(id);
-  const service = replica === undefined
-    ? undefined : context.picture.services.get(replica.service);
+  const service = replica === undefined ? undefined : context.picture.services.get(replica.service);
   const head = incident.findings[0];
   if (replica === undefined || service === undefined || head === undefined) {
     return no(refuse(incident, 'no-playbook', `${id} is no longer here`, context.nowMs + 1_000));
@@ -42,18 +43,26 @@ export function replaceReplica(
   const graceMs = GRACE_MS[head.kind] ?? 0;
   const lastedMs = context.nowMs - head.sinceMs;
   if (lastedMs < graceMs) {
-    return no(refuse(
-      incident, 'evidence-too-thin', `since ${Math.round(lastedMs)} ms, acting after ${graceMs} ms`,
-      head.sinceMs + graceMs,
-    ));
+    return no(
+      refuse(
+        incident,
+        'evidence-too-thin',
+        `since ${Math.round(lastedMs)} ms, acting after ${graceMs} ms`,
+        head.sinceMs + graceMs,
+      ),
+    );
   }
   if (service.rollingOut) {
-    return no(refuse(
-      incident, 'target-busy', `${service.spec.name} is being rolled out`, context.nowMs + 500,
-    ));
+    return no(
+      refuse(
+        incident,
+        'target-busy',
+        `${service.spec.name} is being rolled out`,
+        context.nowMs + 500,
+      ),
+    );
   }
-  const doubt = replica.exited === undefined
-    ? doubtOf(head, replica, service, context) : undefined;
+  const doubt = replica.exited === undefined ? doubtOf(head, replica, service, context) : undefined;
   if (doubt !== undefined) {
     const { reason, detail, escalate } = doubt;
     return no(refuse(incident, reason, detail, context.nowMs + 1_000, escalate));
@@ -64,7 +73,10 @@ export function replaceReplica(
 
 /** Is it alone with it? Asked of a living replica only. */
 function doubtOf(
-  head: Finding, replica: ReplicaView, service: ServiceView, context: DecideContext,
+  head: Finding,
+  replica: ReplicaView,
+  service: ServiceView,
+  context: DecideContext,
 ): Doubt | undefined {
   const { nowMs, picture } = context;
   switch (head.kind) {
@@ -101,7 +113,10 @@ function servesWell(replica: ReplicaView, nowMs: number): boolean {
 }
 
 function swapIn(
-  incident: Incident, replica: ReplicaView, service: ServiceView, head: Finding,
+  incident: Incident,
+  replica: ReplicaView,
+  service: ServiceView,
+  head: Finding,
   context: DecideContext,
 ): Proposal {
   const newcomer = bring(service, service.release, context);
@@ -110,9 +125,10 @@ function swapIn(
   }
   const dead = replica.exited !== undefined;
   const hung = head.kind === 'replica-hung';
-  const out: readonly PlannedStep[] = dead || hung
-    ? [plain({ kind: 'stop', replica: replica.id, termMs: 0 })]
-    : drainAndStop(replica.id, service);
+  const out: readonly PlannedStep[] =
+    dead || hung
+      ? [plain({ kind: 'stop', replica: replica.id, termMs: 0 })]
+      : drainAndStop(replica.id, service);
   const all = [...newcomer.prepare, swap(newcomer.id, replica), ...out];
   const [first, ...rest] = all;
   if (first === undefined) throw new Error('unreachable: a swap has steps');
@@ -132,13 +148,19 @@ function swapIn(
 }
 
 function retireSpare(
-  incident: Incident, replica: ReplicaView, service: ServiceView,
+  incident: Incident,
+  replica: ReplicaView,
+  service: ServiceView,
 ): Extract<Proposal, { kind: 'steps' }>['draft'] {
   return {
-    playbook: 'replace', fallback: 'automatic', targetKind: 'replica', targetName: replica.id,
+    playbook: 'replace',
+    fallback: 'automatic',
+    targetKind: 'replica',
+    targetName: replica.id,
     service: service.spec.name,
     summary: `${incident.title}: it is a spare and serves nobody; stop it, another is started`,
     steps: [plain({ kind: 'stop', replica: replica.id, termMs: 0 })],
-    disrupts: 0, stableMs: 500,
+    disrupts: 0,
+    stableMs: 500,
   };
 }
