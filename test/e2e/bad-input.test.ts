@@ -163,6 +163,16 @@ test('a folder that this user may not write is refused', { skip: linux }, async 
   await shop.assertWhole();
 });
 
+test('a stopped state does not go on under another name', { skip: linux }, async () => {
+  await shop.down();
+  shop.copy('ledger', 'ledger.old');
+  const text = readFileSync(shop.manifest, 'utf8').replace('name: shop', 'name: other');
+  const ran = await upWith(shop.write(text, 'other.yaml'));
+  const says = [/belongs to another manifest/u, /shop\.kintsugi/u];
+  assertRefused(ran, { code: 'KIN_MANIFEST_OTHER', exit: CONFIGURATION, says });
+  assert.deepEqual(ownProcesses(shop.state), []);
+});
+
 test('a service that refuses to run is named with its last words', { skip: linux }, async () => {
   // As the clinic's database does without its binary, and as any service may for its own reasons.
   const refuses = 'command: [node, -e, "console.error(\'no binary here\'); process.exit(78)"]';
@@ -174,16 +184,6 @@ test('a service that refuses to run is named with its last words', { skip: linux
   const ran = await upWith(manifest);
   const says = [/no replica of stock/u, /no binary here/u];
   assertRefused(ran, { code: 'KIN_START_FAILED', exit: 1, says });
-  assert.deepEqual(ownProcesses(shop.state), []);
-});
-
-test('a stopped state does not go on under another name', { skip: linux }, async () => {
-  await shop.down();
-  shop.copy('ledger', 'ledger.old');
-  const text = readFileSync(shop.manifest, 'utf8').replace('name: shop', 'name: other');
-  const ran = await upWith(shop.write(text, 'other.yaml'));
-  const says = [/belongs to another manifest/u, /shop\.kintsugi/u];
-  assertRefused(ran, { code: 'KIN_MANIFEST_OTHER', exit: CONFIGURATION, says });
   assert.deepEqual(ownProcesses(shop.state), []);
 });
 

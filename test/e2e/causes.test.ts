@@ -1,5 +1,6 @@
 // Real processes, trouble whose cause is no replica: a release, the database, a tenant's request, a
 // probe, a control, the control plane itself. The scenarios of the issue, played as written.
+// Runs alone: what clients see while it heals is part of what is asserted.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { StoryEvent } from '../../src/api/contract.ts';

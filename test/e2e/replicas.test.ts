@@ -1,5 +1,6 @@
 // Real processes, one replica at a time in trouble: the scenarios of the issue, played as written.
 // The bar for clients: not one idempotent request fails.
+// Runs alone: what clients see while it heals is part of what is asserted.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { replicaKilled } from '../scenarios/01-replica-killed.ts';

@@ -143,7 +143,10 @@ function completed(draft: Draft): Manifest {
   const dependencies = new Map(
     [...draft.dependencies].map(([name, d]) => [name, { ...d, url: d.url ?? 'tcp://h:1' }]),
   );
-  return buildManifest({ ...draft, secrets, dependencies }, '/base');
+  const day = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' };
+  const freezeWindows = draft.healing.freezeWindows.map((window) => ({ ...window, ...day }));
+  const healing = { ...draft.healing, freezeWindows };
+  return buildManifest({ ...draft, secrets, dependencies, healing }, '/base');
 }
 
 test('MJ1: any manifest comes back from JSON as it was', () => {
