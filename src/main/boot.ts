@@ -2,10 +2,12 @@
 // on before it is known what is running (P6).
 //
 //   BO1. One leader: the lease of an owner on this machine that is dead is taken over at once.
+//   BO3. With a store that was lost, ordinals go on above those that the runtime remembers.
 //   BO2. What runs and stands in the book is adopted; what runs and does not is ended, and both are
 //        written down.
 import { hostname } from 'node:os';
-import type { Fleet } from '../model/fleet.ts';
+import type { Fleet, ServiceBook } from '../model/fleet.ts';
+import { replicaId } from '../model/ids.ts';
 import type { ReplicaId } from '../model/ids.ts';
 import type { Run } from '../model/run.ts';
 import type { Replica } from '../model/replica.ts';
@@ -86,6 +88,27 @@ export interface Adoption {
   readonly fleet: Fleet;
   /** Rows whose replica is neither wanted nor running: to be written as gone. */
   readonly gone: readonly Replica[];
+}
+
+const ORDINALS_SEEN_MAX = 5_000;
+
+/**
+ * F1 with an empty store: ids that the runtime still knows of an earlier life are not given again.
+ * Its records may have gaps where old ones were dropped, so all of the range is asked.
+ */
+export function aboveTheKnown(
+  services: readonly ServiceBook[],
+  runtime: Pick<Runtime, 'look'>,
+): readonly ServiceBook[] {
+  return services.map((book) => {
+    let { nextOrdinal } = book;
+    for (let ordinal = 1; ordinal <= ORDINALS_SEEN_MAX; ordinal += 1) {
+      if (runtime.look(replicaId(book.name, ordinal)) !== 'unknown') {
+        nextOrdinal = Math.max(nextOrdinal, ordinal + 1);
+      }
+    }
+    return { ...book, nextOrdinal };
+  });
 }
 
 /** BO2. A replica that was starting or leaving under no open run has nobody who looks after it. */

@@ -21,7 +21,7 @@ import type { Fleet } from '../model/fleet.ts';
 import type { Incident } from '../model/incident.ts';
 import type { Run } from '../model/run.ts';
 import { startOf } from '../world/real/identity.ts';
-import { adopt, keepLease, takeLease } from './boot.ts';
+import { aboveTheKnown, adopt, keepLease, takeLease } from './boot.ts';
 import type { Adoption, Lease } from './boot.ts';
 import { settle } from './desired.ts';
 import type { Settled } from './desired.ts';
@@ -152,7 +152,11 @@ async function recall(parts: Parts): Promise<Recalled> {
     root: join(stateDir, 'releases'),
     clock,
   });
-  await store.changeFleet(settled.change, epoch);
+  const services =
+    book.services.size > 0
+      ? settled.change.services
+      : aboveTheKnown(settled.change.services ?? [], runtime);
+  await store.changeFleet({ ...settled.change, services: services ?? [] }, epoch);
   const fleet = { ...(await store.fleet()), replicas: adoption.fleet.replicas };
   return { lease, adoption, settled, fleet, runs, incidents };
 }

@@ -14,6 +14,7 @@ import type { Controller } from './parts.ts';
 const GRACE_MS = 50;
 /** With nobody who ends init, the controller ends by itself. */
 const IDLE_MS = 30_000;
+const ROUNDS_MS = 30_000;
 
 export async function shutdown(
   controller: Controller,
@@ -45,7 +46,22 @@ export async function shutdown(
     .finally(() => end(IDLE_MS));
 }
 
+/** Runs that were under way may still have started one: rounds, until nothing is left. */
 async function stopEverything(controller: Controller, actor: Actor): Promise<void> {
+  const { loop, world } = controller;
+  const untilMs = world.clock.monotonicMs() + ROUNDS_MS;
+  // Bounded by `untilMs`.
+  for (;;) {
+    await stopRound(controller, actor);
+    // One that waits for a person starts nothing.
+    const working = [...loop.state.live.values()].filter((run) => run.current?.state !== 'waiting');
+    const left = loop.state.book.fleet().replicas.size + working.length;
+    if (left === 0 || world.clock.monotonicMs() > untilMs) return;
+    await world.clock.sleep(50);
+  }
+}
+
+async function stopRound(controller: Controller, actor: Actor): Promise<void> {
   const { loop, world, settings } = controller;
   const all = [...loop.state.book.fleet().replicas.values()].filter((r) => r.phase !== 'gone');
   const [first, ...rest] = all.map((r): PlannedStep => ({

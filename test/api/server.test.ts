@@ -154,6 +154,7 @@ test('PO1. every operation reaches its call of the port', async (t) => {
     applyManifest: { path: '/srv/kintsugi.yaml', text: 'v: 1', dryRun: true },
     drill: { name: 'kill', target: 'records-1' },
     shutdown: { mode: 'controller' },
+    liftQuarantine: { route: '' },
   };
   const ids: Readonly<Record<string, string>> = {
     explainIncident: '/v1/incidents/inc-01',
@@ -167,7 +168,8 @@ test('PO1. every operation reaches its call of the port', async (t) => {
   }
   const changing = ['decideApproval', 'deploy', 'rollback', 'scale', 'audit', 'createKey'];
   const made = new Set(control.calls.map((entry) => entry.name));
-  for (const name of [...changing, 'revokeKey', 'applyManifest', 'drill', 'shutdown', 'pause']) {
+  const rest = ['revokeKey', 'liftQuarantine', 'applyManifest', 'drill', 'shutdown', 'pause'];
+  for (const name of [...changing, ...rest]) {
     assert.ok(made.has(name), name);
   }
   assert.ok(control.calls.every((entry) => entry.actor?.name === 'operator'));

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 import { loadManifestText } from '../../src/manifest/index.ts';
-import { adopt, takeLease } from '../../src/main/boot.ts';
+import { aboveTheKnown, adopt, takeLease } from '../../src/main/boot.ts';
 import { settle } from '../../src/main/desired.ts';
 import { loadJwt } from '../../src/main/jwt.ts';
 import { firstKeys, openKeyRing, ownSecrets } from '../../src/main/keys.ts';
@@ -267,6 +267,22 @@ describe('boot.ts: who leads, and what is adopted', () => {
       [['api-2', 'gone']],
     );
     assert.deepEqual([...adoption.fleet.replicas.keys()], ['api-1']);
+  });
+});
+
+describe('boot.ts: a store that was lost', () => {
+  test('BO3 ordinals go on above those that the runtime remembers', async () => {
+    const manifest = await manifestIn('d');
+    const first = await settle(manifest, EMPTY_FLEET, undefined, {
+      root: join(base, 'd', 'releases'),
+      clock,
+    });
+    const known = new Set(['api-2', 'api-7']);
+    const runtime = {
+      look: (id: string) => (known.has(id) ? ('ended' as const) : ('unknown' as const)),
+    };
+    const [book] = aboveTheKnown(first.change.services ?? [], runtime);
+    assert.equal(book?.nextOrdinal, 8);
   });
 });
 

@@ -106,6 +106,8 @@ export async function awaitReady(
         await assertNoneDead(answer.client, answer.status);
         return { kind: 'ready', ...answer };
       }
+      // A person is asked already: waiting longer brings nothing.
+      if (overall.kind === 'degraded') await assertNoneGivenUp(answer, started.startedAtMs);
       if (overall.kind !== 'starting') graceUntilMs ??= context.nowMs() + GRACE_MS;
       waitingFor = overall.kind === 'starting' ? overall.waitingFor : missing;
     }
@@ -116,6 +118,22 @@ export async function awaitReady(
     await context.sleep(POLL_MS, signal);
   }
   return { kind: 'interrupted' };
+}
+
+/** The same, as soon as its own starts have failed so often that a person is asked. */
+async function assertNoneGivenUp(
+  { client, status }: { readonly client: ControlClient; readonly status: Status },
+  sinceMs: number,
+): Promise<void> {
+  const given = new Set(
+    status.incidents.flatMap(({ state, subject, openedAtMs }) =>
+      state.kind === 'escalated' && subject.kind === 'service' && openedAtMs >= sinceMs
+        ? [subject.service]
+        : [],
+    ),
+  );
+  const services = status.services.filter(({ name }) => [...given].some((g) => g === name));
+  await assertNoneDead(client, { ...status, services });
 }
 
 /** A service of which nothing runs is not "up": its own last words say why. */
