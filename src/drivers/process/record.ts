@@ -48,6 +48,8 @@ export function fileNameOf(id: ReplicaId): string {
 
 export interface RecordBook {
   write(record: ReplicaRecord): void;
+  /** Answers `ended` from now on; the tombstone may follow. */
+  remember(id: ReplicaId, exit: Exit): void;
   /** Forgets a start that never came to a process. */
   drop(id: ReplicaId): void;
   /** Intents and running ones, as the files say. */
@@ -73,6 +75,7 @@ export function openRecords(dir: string): RecordBook {
       writeWhole(file(ended, record.id), record);
       rmSync(file(replicas, record.id), { force: true });
     },
+    remember: (id, exit) => remember(recent, id, exit),
     drop: (id) => rmSync(file(replicas, id), { force: true }),
     live: () =>
       readdirSync(replicas).flatMap((name) => {

@@ -76,15 +76,20 @@ export function leaderEnded(ward: Ward, live: Live, seen: Exit): void {
   killGroup(ward.machine, live);
   const exit = causeOf(live, seen);
   ward.live.delete(live.id);
+  ward.records.remember(live.id, exit);
+  ward.sweeps.set(live.id, sweep(ward, live, exit));
+  live.ended.resolve(exit);
+  ward.emit({ kind: 'exited', replica: live.id, exit });
+}
+
+/** Without its tombstone, after a crash here, the next controller finds it dead all the same. */
+function bury(ward: Ward, live: Live, exit: Exit): void {
   try {
     ward.records.write(recordOf(ward, live, { kind: 'ended', exit }));
   } catch (error) {
-    // A full disk must not hide a death; the next controller finds it dead all the same.
+    // A full disk must not hide a death.
     ward.log.error('tombstone not written', { replica: live.id, reason: messageOf(error) });
   }
-  ward.sweeps.set(live.id, sweep(ward, live));
-  live.ended.resolve(exit);
-  ward.emit({ kind: 'exited', replica: live.id, exit });
 }
 
 /** The kernel ends by SIGKILL; a shell as leader tells of its child's SIGKILL by code 137. */
@@ -97,10 +102,11 @@ function causeOf(live: Live, seen: Exit): Exit {
   return isKill && kills > 0 && !live.isForced ? { kind: 'memory' } : seen;
 }
 
-async function sweep(ward: Ward, live: Live): Promise<readonly number[]> {
+async function sweep(ward: Ward, live: Live, exit: Exit): Promise<readonly number[]> {
   try {
-    // After those who wait for the event: the scan costs some milliseconds.
+    // After those who wait for the event: tombstone and scan cost some milliseconds of a heal.
     await new Promise((done) => setImmediate(done));
+    bury(ward, live, exit);
     const left = await endAll(ward.machine, live, ward.owner, ward.clock, KILL_WAIT_MS);
     if (left.length > 0) ward.log.error('processes did not go', { replica: live.id, pids: left });
     else await removeCage(ward, live);

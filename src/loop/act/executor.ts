@@ -6,7 +6,8 @@
 //   EX3. After a commit point (`set-release`) there is no undo: what is left is done as far as it
 //        goes, and what failed is said.
 //   EX4. A stale epoch ends the run here without another act: the new owner has it now.
-//   EX6. A step that only waits is written once, when it is over: each write delays a heal.
+//   EX6. A step that only waits is written once, after the act that follows it: each write before
+//        an act delays a heal.
 //   EX5. The intent gets exactly one outcome, also when the run is refused or stuck.
 import { runId } from '../../model/ids.ts';
 import type { IncidentId, RunId } from '../../model/ids.ts';
@@ -105,13 +106,13 @@ async function finish(ports: ExecutorPorts, run: Run, receipt: Receipt): Promise
     if (decision !== 'approved') return endRefused(ports, now, decision);
     now = await move(ports, now, 'running');
   }
-  const context: StepContext = {
+  const context: Context = {
     ports,
     receipt,
     deadlineAtMs: ports.world.clock.monotonicMs() + now.plan.deadlineMs,
   };
   if (now.state === 'running') {
-    const forward = await doSteps(now, context, ports);
+    const forward = await doSteps(now, context);
     now = forward.run;
     if (forward.failure === undefined) {
       now = await move(ports, now, 'done');
@@ -120,7 +121,11 @@ async function finish(ports: ExecutorPorts, run: Run, receipt: Receipt): Promise
     }
     now = await move(ports, now, 'undoing', forward.failure);
   }
-  return undo(now, context, ports);
+  return undo(now, context);
+}
+
+interface Context extends StepContext {
+  readonly ports: ExecutorPorts;
 }
 
 interface Forward {
@@ -128,9 +133,11 @@ interface Forward {
   readonly failure: string | undefined;
 }
 
-async function doSteps(run: Run, context: StepContext, ports: ExecutorPorts): Promise<Forward> {
+async function doSteps(run: Run, context: Context): Promise<Forward> {
+  const { ports } = context;
   let now = run;
   let committed = false;
+  const owed: StepRecord[] = [];
   for (const [index, { step }] of run.plan.steps.entries()) {
     const key = `do:${index}`;
     const before = now.steps.find((s) => s.key === key);
@@ -142,16 +149,25 @@ async function doSteps(run: Run, context: StepContext, ports: ExecutorPorts): Pr
               run: now,
               answer: { kind: 'failed', detail: 'the run is past its deadline' } as const,
             }
-          : await doStep(now, key, step, context, ports);
+          : await doStep(now, key, step, context, owed);
       now = result.run;
       // EX3: past the commit point a failure is noted and the rest goes on.
       if (result.answer.kind === 'failed' && !committed) {
+        await settle(run, owed, ports);
         return { run: now, failure: `${step.kind}: ${result.answer.detail}` };
       }
     }
     if (step.kind === 'set-release') committed = true;
   }
+  await settle(run, owed, ports);
   return { run: now, failure: undefined };
+}
+
+/** Writes what is owed, oldest first. */
+async function settle(run: Run, owed: StepRecord[], ports: ExecutorPorts): Promise<void> {
+  for (let late = owed.shift(); late !== undefined; late = owed.shift()) {
+    await ports.world.store.putStep(run.id, late, ports.epoch);
+  }
 }
 
 function intended(key: string, atWallMs: number): StepRecord {
@@ -170,27 +186,27 @@ async function doStep(
   run: Run,
   key: string,
   step: Step,
-  context: StepContext,
-  ports: ExecutorPorts,
+  context: Context,
+  owed: StepRecord[],
 ): Promise<{ readonly run: Run; readonly answer: StepAnswer }> {
+  const { ports } = context;
   const { clock, store } = ports.world;
   const startedAtMs = clock.monotonicMs();
   const before = run.steps.find((s) => s.key === key);
-  const record0 = before?.state === 'intended' ? before : intended(key, clock.nowMs());
+  const begun = before?.state === 'intended' ? before : intended(key, clock.nowMs());
   // EX6. The first intent stands in the run itself.
-  if (record0 !== before && !WAITS.has(step.kind)) {
-    await store.putStep(run.id, record0, ports.epoch);
-  }
+  if (begun !== before && !WAITS.has(step.kind)) await store.putStep(run.id, begun, ports.epoch);
   await ports.crashPoint(`${key}:intended`);
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);
   const record: StepRecord = {
-    ...record0,
+    ...begun,
     state: answer.kind,
     detail: answer.detail.slice(0, 500),
     tookMs: Math.round(clock.monotonicMs() - startedAtMs),
   };
-  await store.putStep(run.id, record, ports.epoch);
+  owed.push(record);
+  if (!WAITS.has(step.kind)) await settle(run, owed, ports);
   await ports.crashPoint(`${key}:written`);
   const next = { ...run, steps: [...run.steps.filter((s) => s.key !== key), record] };
   ports.told(next, `${step.kind}: ${record.detail}`, { step, ...record });
@@ -211,7 +227,9 @@ export function isFenced(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'KIN_STORE_FENCED';
 }
 
-async function undo(run: Run, context: StepContext, ports: ExecutorPorts): Promise<Outcome> {
+async function undo(run: Run, context: Context): Promise<Outcome> {
+  const { ports } = context;
+  const owed: StepRecord[] = [];
   let now = run;
   let trouble: string | undefined;
   const last = run.plan.steps.length - 1;
@@ -222,11 +240,12 @@ async function undo(run: Run, context: StepContext, ports: ExecutorPorts): Promi
     for (const [n, step] of steps.entries()) {
       const key = `undo:${index}.${n}`;
       if (now.steps.some((s) => s.key === key && s.state === 'done')) continue;
-      const { run: next, answer } = await doStep(now, key, step, context, ports);
+      const { run: next, answer } = await doStep(now, key, step, context, owed);
       now = next;
       if (answer.kind === 'failed') trouble = `${step.kind}: ${answer.detail}`;
     }
   }
+  await settle(now, owed, ports);
   now = await move(ports, now, trouble === undefined ? 'undone' : 'stuck', trouble);
   await ports.conclude(now, 'failed');
   const reason = run.failure ?? 'failed';
