@@ -45,9 +45,14 @@ export async function openFront(
       keepAliveTimeout: LIMITS.keepAliveMs,
       noDelay: true,
     },
-    (request, response) => handle(new HttpExchange(request, response)),
+    (request, response) => {
+      if (request.rawHeaders.length > LIMITS.headers * 2) refuseManyHeaders(response);
+      else handle(new HttpExchange(request, response));
+    },
   );
-  server.maxHeadersCount = LIMITS.headers;
+  // Node would leave out what is past a count, silently: the size is what bounds them, and more
+  // than the limit are refused below.
+  server.maxHeadersCount = 0;
   server.maxConnections = LIMITS.connections;
   server.on('upgrade', (_request, socket) => refuseUpgrade(socket));
   server.on('connect', (_request, socket) => refuseUpgrade(socket));
@@ -194,6 +199,18 @@ class HttpExchange implements Exchange {
       if (!response.writableFinished) listener();
     });
   }
+}
+
+function refuseManyHeaders(response: ServerResponse): void {
+  const detail = `more than ${LIMITS.headers} header fields`;
+  const body = JSON.stringify({
+    type: 'about:blank',
+    title: 'Too many headers',
+    status: 431,
+    detail,
+  });
+  response.writeHead(431, { 'content-type': 'application/problem+json', connection: 'close' });
+  response.end(body);
 }
 
 function bodyOf(request: IncomingMessage): RequestBody {

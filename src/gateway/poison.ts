@@ -6,8 +6,9 @@
 //        or more deaths (of different replicas, within 30 s) and is the only one that fits.
 //   PO2. When two or more fit, none is held, unless just one of them is of a request that itself
 //        died on both.
-//   PO3. Who is also being answered well fits only if its presence in all these deaths is unlikely
-//        to be chance (below 1 in 100, from its share of the traffic and the size of the crowds).
+//   PO3. Nobody fits whose presence in all of these deaths (the last four at most) could be chance:
+//        above 1 in 1 000, from its share of the traffic and the size of the crowds; 1 in 100 for
+//        one that never was answered well, 1 in 20 if its very same request died on both.
 //   PO4. A hold is short (5 s) and ends by itself; only the controller's rule lasts.
 //   PO5. Deaths, holds and shares are bounded in number.
 import type { ReplicaId, TenantId } from '../model/ids.ts';
@@ -18,7 +19,11 @@ export const HOLD_MS = 5_000;
 const DEATHS_MAX = 32;
 const HOLDS_MAX = 256;
 const COMBINATIONS_MAX = 4_096;
-const CHANCE_MAX = 0.01;
+/** Many deaths are many chances to look guilty: far below what one test would ask for. */
+const CHANCE_MAX = 0.001;
+const UNANSWERED_CHANCE_MAX = 0.01;
+const REPEATED_CHANCE_MAX = 0.05;
+const DEATHS_USED_MAX = 4;
 const SUSPECTS_MAX = 200;
 
 export interface Death {
@@ -111,14 +116,23 @@ function findGuilty(state: PoisonState): Suspect | undefined {
   if (newest === undefined) return undefined;
   let common = new Map(newest.suspects.map((s) => [combination(s), s]));
   const sets = state.deaths.map((d) => new Set(d.suspects.map(combination)));
-  for (let i = state.deaths.length - 2; i >= 0; i -= 1) {
+  const oldest = Math.max(0, state.deaths.length - DEATHS_USED_MAX);
+  for (let i = state.deaths.length - 2; i >= oldest; i -= 1) {
     common = new Map([...common].filter(([combo]) => sets[i]?.has(combo) === true));
     const crowds = state.deaths.slice(i);
-    const fit = [...common].filter(([combo]) => !couldBeChance(state, combo, crowds));
-    const [first] = fit;
-    if (fit.length === 1 && first !== undefined) return first[1];
-    if (fit.length === 0) continue;
-    const repeated = diedTwice(crowds, new Set(fit.map(([combo]) => combo)));
+    const chances = [...common].map(([combo, s]) => ({
+      combo,
+      suspect: s,
+      chance: chanceOf(state, combo, crowds),
+    }));
+    const certain = chances.filter(
+      ({ combo, chance }) =>
+        chance <= (isAnswered(state, combo) ? CHANCE_MAX : UNANSWERED_CHANCE_MAX),
+    );
+    if (certain.length === 1) return certain[0]?.suspect;
+    // The very same request inside two deaths is evidence of its own, so less is asked of chance.
+    const likely = chances.filter(({ chance }) => chance <= REPEATED_CHANCE_MAX);
+    const repeated = diedTwice(crowds, new Set(likely.map(({ combo }) => combo)));
     if (repeated !== undefined) return repeated;
   }
   return undefined;
@@ -136,13 +150,19 @@ function diedTwice(crowds: readonly Death[], fit: ReadonlySet<string>): Suspect 
   return new Set(again.map(combination)).size === 1 ? again[0] : undefined;
 }
 
-function couldBeChance(state: PoisonState, combo: string, deaths: readonly Death[]): boolean {
+/** Does it go well at least sometimes? Then more is asked before it is blamed. */
+function isAnswered(state: PoisonState, combo: string): boolean {
+  return state.now.good.has(combo) || state.before.good.has(combo);
+}
+
+/** How likely a bystander of this share would be inside all of these deaths: 0–1. */
+function chanceOf(state: PoisonState, combo: string, deaths: readonly Death[]): number {
   const good = (state.now.good.get(combo) ?? 0) + (state.before.good.get(combo) ?? 0);
   const total = state.now.total + state.before.total;
-  if (total === 0) return false;
+  if (total === 0) return 0;
   // As if one more were answered well: a worker that has seen little cannot rule chance out.
   const share = (good + 1) / (total + 1);
   let chance = 1;
   for (const death of deaths) chance *= 1 - (1 - share) ** death.suspects.length;
-  return chance > CHANCE_MAX;
+  return chance;
 }

@@ -12,6 +12,7 @@ import type { ManifestChange } from '../manifest/diff.ts';
 import { loadManifestText, ManifestErrors, problemsText } from '../manifest/index.ts';
 import { loadSecrets } from '../manifest/secrets.ts';
 import { KinError } from '../model/errors.ts';
+import type { Fleet, ServiceBook } from '../model/fleet.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { beginChanges, overrides } from './changes.ts';
 import type { Controller } from './parts.ts';
@@ -21,7 +22,21 @@ import type { JwtRule } from '../model/routing.ts';
 import { loadJwt } from './jwt.ts';
 import { servicePorts } from './ports-of-services.ts';
 
-export async function applyManifest(
+/** One at a time: two at once would each work on what the other is changing. */
+let applying: Promise<unknown> = Promise.resolve();
+
+export function applyManifest(
+  controller: Controller,
+  source: ManifestSource,
+  dryRun: boolean,
+  actor: Actor,
+): Promise<ApplyAnswer> {
+  const answer = applying.then(() => applyNow(controller, source, dryRun, actor));
+  applying = answer.catch(() => undefined);
+  return answer;
+}
+
+async function applyNow(
   controller: Controller,
   source: ManifestSource,
   dryRun: boolean,
@@ -67,6 +82,7 @@ async function load(controller: Controller, source: ManifestSource): Promise<Man
 }
 
 interface Prepared {
+  readonly before: Fleet;
   readonly secrets: ReadonlyMap<string, string>;
   readonly ports: ReadonlyMap<string, number>;
   readonly jwt: readonly JwtRule[];
@@ -78,13 +94,13 @@ async function prepare(controller: Controller, wanted: Manifest): Promise<Prepar
   // Everything that can fail is read first: a half-applied manifest must not exist (AM1).
   const secrets = await loadSecrets(wanted, stateDir, controller.env);
   const ports = await servicePorts(wanted, world.store, lease.epoch);
-  const jwt = await loadJwt(wanted, world.log);
+  const jwt = await loadJwt(wanted, world.log, controller.settings.jwt);
   const fleet = loop.state.book.fleet();
   const settled = await settle(wanted, fleet, await world.store.setting('sources'), {
     root: join(stateDir, 'releases'),
     clock: world.clock,
   });
-  return { secrets, ports, jwt, settled };
+  return { before: fleet, secrets, ports, jwt, settled };
 }
 
 /** AM3. */
@@ -98,13 +114,30 @@ function sourceChanges(controller: Controller, settled: Settled): readonly Chang
   }));
 }
 
+/** Only what this manifest changes of a row; the rest is as it is now. */
+function onTop(row: ServiceBook, { before }: Prepared, fleet: Fleet): ServiceBook {
+  const was = before.services.get(row.name);
+  const now = fleet.services.get(row.name);
+  if (was === undefined || now === undefined) return row;
+  return {
+    ...now,
+    release: row.release === was.release ? now.release : row.release,
+    replicas: row.replicas === was.replicas ? now.replicas : row.replicas,
+  };
+}
+
 async function swap(controller: Controller, wanted: Manifest, prepared: Prepared): Promise<void> {
   const { settings, loop, configure } = controller;
   const { settled, secrets, ports, jwt } = prepared;
   const { book } = loop.state;
+  // The book first: a store that refuses leaves everything as it was (AM1). What was deployed,
+  // scaled or paused while the sources were read stands.
+  await book.change((fleet) => ({
+    ...settled.change,
+    services: (settled.change.services ?? []).map((row) => onTop(row, prepared, fleet)),
+  }));
   Object.assign(settings, { manifest: wanted, secrets, ports, jwt });
   configure(settings);
-  await book.change(settled.change);
   loop.look();
   beginChanges(controller, settled);
   await book.publish();

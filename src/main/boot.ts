@@ -15,10 +15,11 @@ import { KinError } from '../model/errors.ts';
 import type { Clock, Log } from '../world/clock.ts';
 import { livenessOf, ownIdentity, identityFrom } from '../world/real/identity.ts';
 import type { AdoptReport, Runtime } from '../world/runtime.ts';
-import type { Store } from '../world/store.ts';
+import type { LeaseAnswer, Store } from '../world/store.ts';
 
 const LEASE_TTL_MS = 10_000;
 const LEASE_WAIT_MS = 30_000;
+const LEASE_RETRY_MS = 500;
 
 export interface Lease {
   readonly epoch: number;
@@ -75,12 +76,36 @@ export async function keepLease(
     } catch {
       return;
     }
-    const answer = await store.lease(lease.owner, clock.nowMs(), LEASE_TTL_MS);
+    const answer = await renewed(store, lease, clock, stop);
+    if (answer === undefined) {
+      if (!stop.aborted) lost('nobody: the store did not answer for as long as a lease lasts');
+      return;
+    }
     if (answer.kind === 'taken' || answer.epoch !== lease.epoch) {
       lost(answer.kind === 'taken' ? answer.owner : `epoch ${answer.epoch}`);
       return;
     }
   }
+}
+
+/** A store that is away for a moment costs no lead; one that is away for a whole lease does. */
+async function renewed(
+  store: Store,
+  lease: Lease,
+  clock: Clock,
+  stop: AbortSignal,
+): Promise<LeaseAnswer | undefined> {
+  const untilMs = clock.monotonicMs() + LEASE_TTL_MS / 2;
+  // Bounded by `untilMs`.
+  while (!stop.aborted) {
+    try {
+      return await store.lease(lease.owner, clock.nowMs(), LEASE_TTL_MS);
+    } catch {
+      if (clock.monotonicMs() > untilMs) return undefined;
+      await clock.sleep(LEASE_RETRY_MS, stop).catch(() => undefined);
+    }
+  }
+  return undefined;
 }
 
 export interface Adoption {

@@ -1,13 +1,25 @@
 // What is done beside the loop, now and then? The ledger's high-water mark, the store's
 // housekeeping, and a look at our own use of the processor.
 import { messageOf } from '../model/errors.ts';
+import { loadJwt } from './jwt.ts';
 import type { Controller } from './parts.ts';
 
-const CHORES = { highWaterMs: 2_000, tidyMs: 300_000 } as const;
+const CHORES = { highWaterMs: 2_000, tidyMs: 300_000, jwksMs: 300_000 } as const;
 
 export interface Chores {
   /** Stops them; the last entries are in the mark when it resolves. */
   end(): Promise<void>;
+}
+
+/** Issuers rotate their keys: gateways get the new ones without anybody's doing. */
+async function refreshJwks(controller: Controller): Promise<void> {
+  const { settings, world, loop, lease } = controller;
+  if (settings.manifest.gateway.jwt.length === 0) return;
+  const rules = await loadJwt(settings.manifest, world.log, settings.jwt);
+  if (JSON.stringify(rules) === JSON.stringify(settings.jwt)) return;
+  settings.jwt = rules;
+  await world.store.putSetting('jwks', rules, lease.epoch).catch(() => undefined);
+  await loop.state.book.publish();
 }
 
 /** The high-water mark of the ledger, kept outside of it, and the store's housekeeping. */
@@ -36,8 +48,10 @@ export function startChores(controller: Controller): Chores {
       .tidy(world.clock.nowMs(), lease.epoch)
       .catch((error: unknown) => world.log.warn('tidy', { error: messageOf(error) }));
   }, CHORES.tidyMs);
+  const jwks = setInterval(() => void refreshJwks(controller), CHORES.jwksMs);
   return {
     async end() {
+      clearInterval(jwks);
       clearInterval(mark);
       clearInterval(tidy);
       // Without this, a ledger folder of before the last seconds would pass for the present one.

@@ -31,7 +31,7 @@ import { buildOrder } from './order.ts';
 import { servicePorts } from './ports-of-services.ts';
 import { controlPort } from './port.ts';
 import { buildTable } from './table.ts';
-import { loadJwt } from './jwt.ts';
+import { knownJwt, loadJwt } from './jwt.ts';
 import { announceNew, beginChanges, overrides } from './changes.ts';
 import { startChores } from './chores.ts';
 import { openWorld } from './open-world.ts';
@@ -147,7 +147,8 @@ async function recall(parts: Parts): Promise<Recalled> {
   if (adoption.gone.length > 0) await store.changeFleet({ replicas: adoption.gone }, epoch);
   settings.ports = await servicePorts(settings.manifest, store, epoch);
   opened.configure(settings);
-  settings.jwt = await loadJwt(settings.manifest, log);
+  settings.jwt = await loadJwt(settings.manifest, log, knownJwt(await store.setting('jwks')));
+  await store.putSetting('jwks', settings.jwt, epoch);
   const settled = await settle(settings.manifest, adoption.fleet, await store.setting('sources'), {
     root: join(stateDir, 'releases'),
     clock,

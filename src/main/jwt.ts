@@ -2,7 +2,8 @@
 // by the controller and pushed to the gateways, which never fetch anything themselves.
 //
 //   JW1. Only public keys leave: a key with a private part is refused.
-//   JW2. An issuer whose keys cannot be had has no keys: its tokens are refused, nothing else is.
+//   JW2. An issuer whose keys cannot be had keeps those it had; with none ever had, its tokens are
+//        refused, nothing else is.
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { messageOf } from '../model/errors.ts';
@@ -13,7 +14,11 @@ import type { Log } from '../world/clock.ts';
 const JWKS_BYTES_MAX = 1_048_576;
 const FETCH_TIMEOUT_MS = 3_000;
 
-export async function loadJwt(manifest: Manifest, log: Log): Promise<readonly JwtRule[]> {
+export async function loadJwt(
+  manifest: Manifest,
+  log: Log,
+  known: readonly JwtRule[],
+): Promise<readonly JwtRule[]> {
   return await Promise.all(
     manifest.gateway.jwt.map(async (issuer): Promise<JwtRule> => {
       const { issuer: name, audience, tenantClaim } = issuer;
@@ -21,11 +26,13 @@ export async function loadJwt(manifest: Manifest, log: Log): Promise<readonly Jw
         const jwks = parse(await load(issuer.jwks, manifest.baseDir));
         return { issuer: name, audience, tenantClaim, jwks };
       } catch (error) {
-        log.warn('no keys for an issuer: its tokens are refused', {
+        const before = known.find((rule) => rule.issuer === name)?.jwks ?? { keys: [] };
+        log.warn('keys of an issuer could not be read: it keeps those it had', {
           issuer: name,
+          keys: before.keys.length,
           error: messageOf(error),
         });
-        return { issuer: name, audience, tenantClaim, jwks: { keys: [] } };
+        return { issuer: name, audience, tenantClaim, jwks: before };
       }
     }),
   );
@@ -56,4 +63,13 @@ function parse(text: string): JwtRule['jwks'] {
       typeof key === 'object' && key !== null && !('d' in key) && !('k' in key),
   );
   return { keys };
+}
+
+/** What an earlier controller read, from the store: only what is a rule. */
+export function knownJwt(value: unknown): readonly JwtRule[] {
+  if (!Array.isArray(value)) return [];
+  return value.filter(
+    (rule): rule is JwtRule =>
+      typeof rule === 'object' && rule !== null && 'issuer' in rule && 'jwks' in rule,
+  );
 }

@@ -248,7 +248,9 @@ async function setPaused(
     (s) => (wanted === undefined || s.name === wanted) && s.paused !== paused,
   );
   if (rows.length > 0) {
-    await book.change({ services: rows.map((s) => ({ ...s, paused })) });
+    await book.change((fleet) => ({
+      services: rows.map((s) => ({ ...(fleet.services.get(s.name) ?? s), paused })),
+    }));
     const what = `${paused ? 'paused' : 'resumed'} ${rows.map((s) => s.name).join(', ')}`;
     access(controller, 'operator.access', actor, what);
   }

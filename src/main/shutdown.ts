@@ -80,10 +80,24 @@ async function stopRound(controller: Controller, actor: Actor): Promise<void> {
   const stateful = (r: Replica): boolean =>
     settings.manifest.services.get(r.service)?.kind === 'stateful';
   // What depends goes before what it depends on.
-  await Promise.all(all.filter((r) => !stateful(r)).map((r) => end(controller, r, receipt)));
-  await Promise.all(all.filter(stateful).map((r) => end(controller, r, receipt)));
-  await loop.state.recorder.conclude({ ...run, intentIndex: index, state: 'done' }, 'succeeded');
-  world.log.info('everything is stopped', { replicas: all.length });
+  const failures = [
+    ...(await endAll(
+      controller,
+      all.filter((r) => !stateful(r)),
+      receipt,
+    )),
+    ...(await endAll(controller, all.filter(stateful), receipt)),
+  ];
+  const failure = failures.length === 0 ? undefined : failures.join('; ').slice(0, 500);
+  const ended: Run = {
+    ...run,
+    intentIndex: index,
+    state: failure === undefined ? 'done' : 'stuck',
+    failure,
+  };
+  await loop.state.recorder.conclude(ended, failure === undefined ? 'succeeded' : 'failed');
+  if (failure === undefined) world.log.info('everything is stopped', { replicas: all.length });
+  else world.log.error('not everything could be stopped', { failure });
 }
 
 function termOf(controller: Controller, replica: Replica): number {
@@ -119,14 +133,31 @@ function runOf(controller: Controller, steps: Plan['steps'], actor: Actor): Run 
   };
 }
 
-async function end(controller: Controller, replica: Replica, receipt: Receipt): Promise<void> {
+/** Answers what could not be stopped; one that fails keeps no other from its end. */
+async function endAll(
+  controller: Controller,
+  replicas: readonly Replica[],
+  receipt: Receipt,
+): Promise<readonly string[]> {
+  const answers = await Promise.allSettled(replicas.map((r) => end(controller, r, receipt)));
+  return answers.flatMap((answer) => {
+    if (answer.status === 'rejected') return [messageOf(answer.reason)];
+    return answer.value === undefined ? [] : [answer.value];
+  });
+}
+
+/** Gone in the book is only what is gone: undefined, or why it is not. */
+async function end(
+  controller: Controller,
+  replica: Replica,
+  receipt: Receipt,
+): Promise<string | undefined> {
   const { world, loop } = controller;
-  try {
-    await world.runtime.stop(replica.id, termOf(controller, replica), receipt);
-  } finally {
-    const now = loop.state.book.fleet().replicas.get(replica.id);
-    if (now !== undefined) {
-      await loop.state.book.change({ replicas: [{ ...now, phase: 'gone', weight: 0 }] });
-    }
+  const answer = await world.runtime.stop(replica.id, termOf(controller, replica), receipt);
+  if (answer.kind === 'failed') return `${replica.id}: ${answer.detail}`;
+  const now = loop.state.book.fleet().replicas.get(replica.id);
+  if (now !== undefined) {
+    await loop.state.book.change({ replicas: [{ ...now, phase: 'gone', weight: 0 }] });
   }
+  return undefined;
 }

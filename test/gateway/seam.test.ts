@@ -173,7 +173,8 @@ describe('loss', () => {
     const rig = await open({ replicas: 1, ownProcess: true });
     assert.equal((await rig.send({ path: '/api/x' })).status, 200);
     const folder = join(rig.folder, 'gateway');
-    await until('saved', () => statSync(join(folder, 'table-gateway-1.json')).size > 0);
+    const saved = join(folder, 'table-gateway-1.json');
+    await until('saved', () => (statSync(saved, { throwIfNoEntry: false })?.size ?? 0) > 0);
     await rig.closeHub();
     const port = await freePort();
     const { child } = await spawnGateway(gatewayEnv(port, rig.socketPath, folder));

@@ -8,7 +8,7 @@ import { after, describe, test } from 'node:test';
 import { loadManifestText } from '../../src/manifest/index.ts';
 import { aboveTheKnown, adopt, takeLease } from '../../src/main/boot.ts';
 import { settle } from '../../src/main/desired.ts';
-import { loadJwt } from '../../src/main/jwt.ts';
+import { knownJwt, loadJwt } from '../../src/main/jwt.ts';
 import { firstKeys, openKeyRing, ownSecrets } from '../../src/main/keys.ts';
 import { openLedgerIn, vkeyIn } from '../../src/main/ledger.ts';
 import { buildOrder } from '../../src/main/order.ts';
@@ -305,7 +305,7 @@ describe('ledger.ts and jwt.ts', () => {
     await assert.rejects(second.ledger.record('controller.started', {}), { code: /^KIN_LEDGER/u });
   });
 
-  test('JW1 private parts never leave; JW2 an issuer without keys has none', async () => {
+  test('JW1 private parts never leave; JW2 keys not to be read stay as they were', async () => {
     const manifest = await manifestIn('d');
     const path = join(manifest.baseDir, 'jwks.json');
     writeFileSync(
@@ -332,12 +332,13 @@ describe('ledger.ts and jwt.ts', () => {
         },
       },
       SILENT,
+      knownJwt([{ issuer: 'gone', jwks: { keys: [{ kty: 'OKP' }, { kty: 'OKP' }] } }, 7]),
     );
     assert.deepEqual(
       rules.map((r) => [r.issuer, r.jwks.keys.length]),
       [
         ['good', 1],
-        ['gone', 0],
+        ['gone', 2],
       ],
     );
   });

@@ -26,6 +26,7 @@ import { GATEWAY_LINE_MAX, SDK_LINE_MAX, openLines } from '../../gateway/lines.t
 /** Longest path of a unix socket on Linux and macOS, with its final zero. */
 const PATH_BYTES_MAX = 103;
 const LOST_MS = 5_000;
+const UNREAD_BYTES_MAX = 33_554_432;
 const CONNECTIONS_MAX = 2_000;
 
 export interface HubSetup {
@@ -134,7 +135,7 @@ class Hub implements Gateways {
     const { pepper } = this.#setup;
     const frame: ToGateway = { kind: 'table', table, pepper };
     this.#frame = { version: table.version, line: `${JSON.stringify(frame)}\n` };
-    for (const peer of this.#peers.values()) peer.socket.write(this.#frame.line);
+    for (const peer of this.#peers.values()) this.#send(peer.socket, this.#frame.line);
     return new Promise((resolve) => {
       const done = (answer: PushAnswer): void => {
         clearTimeout(timer);
@@ -212,7 +213,13 @@ class Hub implements Gateways {
 
   #tell(frame: ToGateway): void {
     const line = `${JSON.stringify(frame)}\n`;
-    for (const { socket } of this.#peers.values()) socket.write(line);
+    for (const { socket } of this.#peers.values()) this.#send(socket, line);
+  }
+
+  /** A worker that does not read is cut off: it comes back and gets the newest table (HU3). */
+  #send(socket: Socket, line: string): void {
+    if (socket.writableLength > UNREAD_BYTES_MAX) socket.destroy();
+    else socket.write(line);
   }
 
   #signal(signal: GatewaySignal): void {
@@ -228,6 +235,9 @@ class Hub implements Gateways {
       const frame = readFrame(value);
       if (frame.kind === 'malformed') {
         log.warn('control socket: malformed frame', { why: frame.why });
+        socket.destroy();
+      } else if (frame.kind === 'hello' && peer !== undefined) {
+        log.warn('control socket: a second hello on one connection');
         socket.destroy();
       } else if (frame.kind === 'hello') {
         lines.charsMax = GATEWAY_LINE_MAX;
@@ -313,7 +323,7 @@ class Hub implements Gateways {
     if (event.kind !== 'died-serving' || event.suspects.length === 0) return;
     const { replica, suspects } = event;
     const line = `${JSON.stringify({ kind: 'death', replica, suspects } satisfies ToGateway)}\n`;
-    for (const peer of this.#peers.values()) if (peer !== from) peer.socket.write(line);
+    for (const peer of this.#peers.values()) if (peer !== from) this.#send(peer.socket, line);
   }
 
   #checkPushes(): void {

@@ -47,6 +47,8 @@ interface Waiting {
   readonly end: PromiseWithResolvers<End>;
 }
 
+const ANSWER_MS = 5_000;
+
 const PROGRAM = join(import.meta.dirname, `launcher-process${extname(import.meta.filename)}`);
 
 export function openLauncher(): Launcher {
@@ -99,6 +101,11 @@ export function openLauncher(): Launcher {
       };
       waiting.set(n, entry);
       child ??= listen(spawnLauncher());
+      const asked = child;
+      // One that hangs would hold every start for ever; a fresh one takes its place (LA3).
+      const late = setTimeout(() => asked.kill('SIGKILL'), ANSWER_MS);
+      late.unref();
+      void entry.answer.promise.finally(() => clearTimeout(late));
       child.send({ ...order, n }, (error) => {
         if (error !== null) hear({ n, kind: 'refused', code: 'EINTR' });
       });

@@ -137,7 +137,8 @@ class ProcessRuntime implements Runtime {
     const report = await adoptAll(this.#ward, known);
     this.#phase = 'running';
     void this.#every(LOG_POLL_MS, () => this.#checkLogs());
-    if (report.adopted.length > 0) void this.#every(ADOPTED_POLL_MS, () => this.#lookAtAdopted());
+    // Also without an adopted one: those whose launcher died are looked for in the same way.
+    void this.#every(ADOPTED_POLL_MS, () => this.#lookAtAdopted());
     return report;
   }
 

@@ -30,6 +30,7 @@ type Waiting = Map<
 
 export function createApprovals(ports: ApprovalPorts): Approvals {
   const waiting: Waiting = new Map();
+  const closing = new Set<ApprovalId>();
   const { clock, store } = ports.world;
 
   async function ask(run: Run, stop: AbortSignal): Promise<'approved' | 'denied' | 'expired'> {
@@ -47,8 +48,11 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
       stop.addEventListener('abort', () => reject(new Error('stopped')), { once: true });
     });
     try {
-      const answer = await Promise.race([answered, late, stopped]);
+      const first = await Promise.race([answered, late, stopped]);
+      // AP1: an answer that is being written came before the deadline.
+      const answer = first === 'expired' && closing.has(approval.id) ? await answered : first;
       if (answer === 'expired') {
+        closing.add(approval.id);
         const expired: Approval = {
           ...approval,
           state: { kind: 'expired', atMs: clock.nowMs() },
@@ -66,13 +70,13 @@ export function createApprovals(ports: ApprovalPorts): Approvals {
   return {
     ask,
     pending: () => [...waiting.values()].map(({ approval }) => approval),
-    decide: (id, answer, by) => decideOn(ports, waiting, id, answer, by),
+    decide: (id, answer, by) => decideOn(ports, { waiting, closing }, id, answer, by),
   };
 }
 
 async function decideOn(
   ports: ApprovalPorts,
-  waiting: Waiting,
+  { waiting, closing }: { readonly waiting: Waiting; readonly closing: Set<ApprovalId> },
   id: ApprovalId,
   answer: 'approved' | 'denied',
   by: string,
@@ -82,10 +86,10 @@ async function decideOn(
   if (before === undefined) {
     throw new KinError('KIN_APPROVAL_UNKNOWN', `no approval ${id}`, 'See `kintsugi approve`.');
   }
-  if (before.state.kind !== 'pending') {
+  if (before.state.kind !== 'pending' || closing.has(id)) {
     throw new KinError(
       'KIN_APPROVAL_CLOSED',
-      `${id} is already ${before.state.kind}`,
+      `${id} is already ${before.state.kind === 'pending' ? 'decided' : before.state.kind}`,
       'The first answer counts; see `kintsugi explain`.',
     );
   }
@@ -98,7 +102,13 @@ async function decideOn(
     );
   }
   const decided: Approval = { ...before, state: { kind: answer, by, atMs } };
-  await store.putApproval(decided, ports.epoch);
+  closing.add(id);
+  try {
+    await store.putApproval(decided, ports.epoch);
+  } catch (error) {
+    closing.delete(id);
+    throw error;
+  }
   ports.told(`${by} ${answer} ${id}`, before.run, undefined);
   waiting.get(id)?.answer(answer);
   ports.nudge();

@@ -17,7 +17,7 @@ import type { World } from '../../world/world.ts';
 export interface Book {
   fleet(): Fleet;
   /** Durable and true when it resolves. */
-  change(change: FleetChange): Promise<void>;
+  change(change: FleetChange | ((fleet: Fleet) => FleetChange)): Promise<void>;
   /** Gives the newest table to every gateway. */
   publish(): Promise<PushAnswer>;
   /** Gateways that have not said yet that they applied the newest table. */
@@ -47,7 +47,8 @@ export function keepBook(ports: BookPorts): Book {
   // One change at a time, in order: memory and store must never disagree about which came last.
   let queue: Promise<void> = Promise.resolve();
 
-  async function apply(change: FleetChange): Promise<void> {
+  async function apply(wanted: FleetChange | ((fleet: Fleet) => FleetChange)): Promise<void> {
+    const change = typeof wanted === 'function' ? wanted(fleet) : wanted;
     // Reserved ordinals may be ahead of what the caller saw (BK3).
     const services = change.services?.map((book) => {
       const here = fleet.services.get(book.name)?.nextOrdinal ?? 1;

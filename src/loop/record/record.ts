@@ -3,8 +3,8 @@
 //
 //   RE1. Intents are awaited: they are the condition of acting. All else is written behind, in
 //        order, and never delays the loop.
-//   RE2. At most `limit` facts wait; past it the oldest routine ones are dropped and counted, and
-//        the count itself is written.
+//   RE2. At most `limit` facts wait; past it the oldest are dropped and counted in the log: the
+//        ledger does not see them.
 //   RE3. A ledger that fails stops actions (`intend` rejects), not the watching.
 //   RE4. Each intent gets its one outcome in the end: late when the ledger was away, from the next
 //        start when this controller died first.
