@@ -7,6 +7,7 @@ import {
   readFileSync,
   rmSync,
   symlinkSync,
+  readdirSync,
 } from 'node:fs';
 import { lstatSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -156,6 +157,9 @@ function removedAfter(t: TestContext): string {
   return folder;
 }
 
+const unfinished = (data: string): string | undefined =>
+  existsSync(data) ? readdirSync(data).find((name) => name.startsWith('pgdata.new-')) : undefined;
+
 describe('a first start that is cut short', () => {
   it('C1 stopped or killed at any moment, it leaves no process and no half database', async (t) => {
     const folder = removedAfter(t);
@@ -165,19 +169,23 @@ describe('a first start that is cut short', () => {
       startProcess({ script: 'services/database.ts', port, env });
     // Asked to stop while initdb works.
     const first = start(await freePort());
-    await until('initdb works', () => existsSync(join(data, 'pgdata.new')));
+    await until('initdb works', () => unfinished(data) !== undefined);
     assert.equal(await first.stop(), 0);
     assert.ok(!existsSync(join(data, 'pgdata')));
     // Killed while the new database is set up: its server lives on, until the next start.
     const second = start(await freePort());
-    const pidFile = join(data, 'pgdata.new/postmaster.pid');
     const orphan = await until('the setup runs', () => {
+      const pidFile = join(data, unfinished(data) ?? 'none', 'postmaster.pid');
       const text = existsSync(pidFile) ? readFileSync(pidFile, 'utf8') : '';
       return Number(text.split('\n')[0]) || undefined;
     });
     await second.stop('SIGKILL');
     const third = start(await freePort());
-    await until('it is in place', () => third.output().includes('roles and schema are in place'));
+    await until('it is in place', () =>
+      third.output().includes('roles and schema are in place'),
+    ).catch((error: unknown) => {
+      throw new Error(`third start: ${third.output()}`, { cause: error });
+    });
     assert.throws(() => process.kill(orphan, 0), { code: 'ESRCH' });
     assert.equal(await third.stop(), 0);
   });

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 
 export const CLINIC = resolve(dirname(fileURLToPath(import.meta.url)), '../../examples/clinic');
-const WAIT_MS = 20_000;
+const WAIT_MS = 40_000;
 
 export async function until<T>(
   what: string,

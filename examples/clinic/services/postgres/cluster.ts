@@ -8,7 +8,7 @@
 // C3. Durability is on (fsync, synchronous commit); only initdb's own files are synced at its end.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, lchownSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, lchownSync, renameSync, rmSync, writeFileSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -71,9 +71,9 @@ export const dataFolderOf = (home: string): string => join(home, 'pgdata');
 export async function createOnce(options: ClusterOptions): Promise<boolean> {
   const target = dataFolderOf(options.home);
   if (existsSync(target)) return false;
-  const unfinished = `${target}.new`;
-  await stopOrphan(unfinished);
-  rmSync(unfinished, { recursive: true, force: true });
+  await clearUnfinished(options.home);
+  // A name of its own: an initdb whose supervisor was killed may still be writing to the last one.
+  const unfinished = `${target}.new-${randomBytes(4).toString('hex')}`;
   await runInitdb(options, unfinished);
   const port = await freePort();
   const server = startServer(options, unfinished, port);
@@ -87,6 +87,19 @@ export async function createOnce(options: ClusterOptions): Promise<boolean> {
   await run(options, options.binaries.initdb, ['--sync-only', '-D', unfinished]);
   renameSync(unfinished, target);
   return true;
+}
+
+/** What an earlier start left behind; one that is still being written goes at a later start. */
+async function clearUnfinished(home: string): Promise<void> {
+  for (const name of readdirSync(home).filter((entry) => entry.startsWith('pgdata.new-'))) {
+    const folder = join(home, name);
+    await stopOrphan(folder);
+    try {
+      rmSync(folder, { recursive: true, force: true });
+    } catch {
+      // Somebody writes in it yet.
+    }
+  }
 }
 
 async function runInitdb(options: ClusterOptions, folder: string): Promise<void> {

@@ -21,6 +21,7 @@ export type OrphanReport =
 const FAST_MS = 10_000;
 const IMMEDIATE_MS = 5_000;
 const LOOK_MS = 20;
+const ASK_EVERY_MS = 500;
 
 export async function stopOrphan(dataFolder: string): Promise<OrphanReport> {
   const pid = pidIn(dataFolder);
@@ -35,9 +36,10 @@ export async function stopOrphan(dataFolder: string): Promise<OrphanReport> {
     ['SIGINT', FAST_MS],
     ['SIGQUIT', IMMEDIATE_MS],
   ] as const) {
-    process.kill(pid, signal);
     for (let waitedMs = 0; waitedMs < limitMs; waitedMs += LOOK_MS) {
       if (!isPostmasterOf(pid, dataFolder)) return { kind: 'stopped', pid, signal };
+      // One that is just starting does not hear the first: it is asked again.
+      if (waitedMs % ASK_EVERY_MS === 0) process.kill(pid, signal);
       await sleep(LOOK_MS);
     }
   }
