@@ -18,7 +18,7 @@ import type {
 import { subjectText } from '../model/finding.ts';
 import type { Incident } from '../model/incident.ts';
 import type { CheckSpec } from '../model/manifest.ts';
-import { isAvailable, quantileMs, sumWindows } from '../model/picture.ts';
+import { addWindows, isAvailable, quantileMs, sumWindows } from '../model/picture.ts';
 import type {
   ControlView,
   DependencyView,
@@ -217,18 +217,7 @@ function cpuOf(view: ReplicaView): number | undefined {
 
 function merged(replicas: readonly ReplicaView[], nowMs: number): TrafficSummary {
   const all = replicas.map((r) => sumWindows(r.windows, nowMs, TRAFFIC_SPAN_MS));
-  const latency = Array.from({ length: 16 }, (_, b) =>
-    all.reduce((n, sum) => n + (sum.latency[b] ?? 0), 0),
-  );
-  return summary({
-    atMs: nowMs,
-    latency,
-    requests: all.reduce((n, s) => n + s.requests, 0),
-    failed: all.reduce((n, s) => n + s.failed, 0),
-    errors: 0,
-    broken: 0,
-    timeouts: 0,
-  });
+  return summary(addWindows(all, nowMs));
 }
 
 export function traffic(windows: readonly TrafficWindow[], nowMs: number): TrafficSummary {

@@ -183,11 +183,16 @@ export function sumWindows(
   nowMs: number,
   spanMs: number,
 ): TrafficWindow {
+  let from = windows.length;
+  while (from > 0 && (windows[from - 1]?.atMs ?? 0) >= nowMs - spanMs) from -= 1;
+  return addWindows(windows.slice(from), nowMs);
+}
+
+/** One window that holds what all of these hold. */
+export function addWindows(windows: readonly TrafficWindow[], atMs: number): TrafficWindow {
   const latency = noLatency();
-  const sum = { atMs: nowMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
-  for (let i = windows.length - 1; i >= 0; i -= 1) {
-    const window = windows[i];
-    if (window === undefined || window.atMs < nowMs - spanMs) break;
+  const sum = { atMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
+  for (const window of windows) {
     sum.requests += window.requests;
     sum.errors += window.errors;
     sum.broken += window.broken;
@@ -272,4 +277,9 @@ export function isAvailable(replica: ReplicaView): boolean {
     replica.ejected === undefined &&
     replica.ready.failures < 2
   );
+}
+
+/** Has its probe failed as often in a row as its spec says? */
+export function isDown(dependency: DependencyView): boolean {
+  return dependency.track.failures >= dependency.spec.failures;
 }

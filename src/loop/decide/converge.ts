@@ -13,10 +13,9 @@ import { planId, target } from '../../model/ids.ts';
 import type { ReplicaId } from '../../model/ids.ts';
 import type { Plan, PlannedStep, Step } from '../../model/plan.ts';
 import type { ReplicaView, ServiceView } from '../../model/picture.ts';
-import { isAvailable } from '../../model/picture.ts';
+import { isAvailable, isDown } from '../../model/picture.ts';
 import { askBudget, serviceReplicas } from '../../model/budget.ts';
 import type { DecideContext } from './context.ts';
-import { isDown } from './down.ts';
 import { deadlineOf, drainAndStop, plain, startSteps } from './steps.ts';
 
 const TROUBLE_BACKOFF_MS = [500, 1_000, 2_000] as const;

@@ -5,6 +5,7 @@
 //        start-up time has passed: first starts are no incident.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
+import { isDown } from '../../model/picture.ts';
 import type { DependencyView, Picture } from '../../model/picture.ts';
 
 export function detectDependencies(picture: Picture, nowMs: number): Finding[] {
@@ -33,10 +34,6 @@ export function detectDependencies(picture: Picture, nowMs: number): Finding[] {
     );
   }
   return found;
-}
-
-export function isDown(dependency: DependencyView): boolean {
-  return dependency.track.failures >= dependency.spec.failures;
 }
 
 function startupMs(picture: Picture, dependency: DependencyView): number {

@@ -9,7 +9,7 @@
 //        suspect until it has answered well, unless a dependency that it needs came back since.
 import { finding } from '../../model/finding.ts';
 import type { Finding } from '../../model/finding.ts';
-import { backAtMs, firstBadMs, noLatency, quantileMs, sumWindows } from '../../model/picture.ts';
+import { addWindows, backAtMs, firstBadMs, quantileMs, sumWindows } from '../../model/picture.ts';
 import type {
   Picture,
   ReplicaTrial,
@@ -42,7 +42,10 @@ export function detectOutliers(picture: Picture, nowMs: number): Finding[] {
       if (mine === undefined) continue;
       // Its siblings are only summed up when it looks bad by itself.
       const others = (): TrafficWindow =>
-        merge([...sums].filter(([id]) => id !== replica.id).map(([, s]) => s));
+        addWindows(
+          [...sums].filter(([id]) => id !== replica.id).map(([, s]) => s),
+          nowMs,
+        );
       const bad =
         judgeErrors(replica, mine, others, nowMs) ??
         judgeLatency(replica, mine, others, service.spec.slo.latencyMs, nowMs) ??
@@ -144,22 +147,6 @@ function isExplained(trial: ReplicaTrial, service: ServiceView, picture: Picture
       dependency.track.failures > 0 || (backAtMs(dependency, picture) ?? 0) >= trial.ejectedAtMs
     );
   });
-}
-
-function merge(sums: readonly TrafficWindow[]): TrafficWindow {
-  const latency = noLatency();
-  const total = { atMs: 0, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
-  for (const sum of sums) {
-    total.requests += sum.requests;
-    total.errors += sum.errors;
-    total.broken += sum.broken;
-    total.timeouts += sum.timeouts;
-    total.failed += sum.failed;
-    for (let b = 0; b < latency.length; b += 1) {
-      latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
-    }
-  }
-  return { ...total, latency };
 }
 
 function percent(ratio: number): string {

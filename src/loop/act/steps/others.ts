@@ -9,7 +9,7 @@
 import { compare } from '../../../model/compare.ts';
 import type { Comparison } from '../../../model/compare.ts';
 import type { DependencyName, ReleaseId, ServiceName } from '../../../model/ids.ts';
-import { noLatency, quantileMs, sumWindows } from '../../../model/picture.ts';
+import { addWindows, quantileMs, sumWindows } from '../../../model/picture.ts';
 import type { TrafficWindow } from '../../../model/picture.ts';
 import { serviceReplicas } from '../../../model/budget.ts';
 import type { Step } from '../../../model/plan.ts';
@@ -138,19 +138,7 @@ function traffic(
   const sums = serviceReplicas(picture, service)
     .filter((r) => r.release === release)
     .map((r) => sumWindows(r.windows, nowMs, Math.min(spanMs, SPAN_MAX_MS)));
-  const total = { atMs: nowMs, requests: 0, errors: 0, broken: 0, timeouts: 0, failed: 0 };
-  const latency = noLatency();
-  for (const sum of sums) {
-    total.requests += sum.requests;
-    total.errors += sum.errors;
-    total.broken += sum.broken;
-    total.timeouts += sum.timeouts;
-    total.failed += sum.failed;
-    for (let b = 0; b < latency.length; b += 1) {
-      latency[b] = (latency[b] ?? 0) + (sum.latency[b] ?? 0);
-    }
-  }
-  return { ...total, latency };
+  return addWindows(sums, nowMs);
 }
 
 export async function setRelease(

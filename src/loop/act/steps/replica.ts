@@ -37,11 +37,11 @@ export async function start(step: Of<'start'>, context: StepContext): Promise<St
     endpoint: undefined,
     createdAtMs: world.clock.nowMs(),
   };
-  const service = book.fleet().services.get(step.service);
   if (before === undefined) {
-    await book.change({
-      replicas: [replica],
-      ...(service === undefined ? {} : { services: [service] }),
+    // With its service as it is at that moment, so that the ordinal is durable (BK3).
+    await book.change((fleet) => {
+      const service = fleet.services.get(step.service);
+      return { replicas: [replica], ...(service === undefined ? {} : { services: [service] }) };
     });
   }
   const order = await context.ports.order(replica, release);
