@@ -7,9 +7,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const OWNERS = ['oxlint', 'oxfmt', 'oxlint-tsgolint'];
+const OWNERS = ['oxlint', 'oxfmt', 'oxlint-tsgolint', '@nomicfoundation/edr'];
 const PLATFORM =
-  /(?:binding-|tsgolint\/)(android|darwin|freebsd|linux|openharmony|win32)-([a-z0-9]+)(?:-(.*))?$/;
+  /(?:binding-|tsgolint\/|edr-)(android|darwin|freebsd|linux|openharmony|win32)-([a-z0-9]+)(?:-(.*))?$/;
 
 const file = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
 const lock = JSON.parse(readFileSync(file, 'utf8'));
