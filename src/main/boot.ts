@@ -8,7 +8,6 @@
 import { hostname } from 'node:os';
 import type { Fleet, ServiceBook } from '../model/fleet.ts';
 import { replicaId } from '../model/ids.ts';
-import type { ReplicaId } from '../model/ids.ts';
 import type { Run } from '../model/run.ts';
 import type { Replica } from '../model/replica.ts';
 import { KinError } from '../model/errors.ts';
@@ -151,7 +150,11 @@ export async function adopt(
   );
   const alive = [...fleet.replicas.values()].filter((r) => r.phase !== 'gone');
   const known = alive.filter((r) => r.phase === 'ready' || cared.has(r.id));
-  const report = await runtime.adopt(new Set<ReplicaId>(known.map((r) => r.id)));
+  // A start that was interrupted may have come to a process before it came to the book.
+  const starting = runs.flatMap((run) =>
+    run.plan.steps.flatMap(({ step }) => (step.kind === 'start' ? [step.replica] : [])),
+  );
+  const report = await runtime.adopt(new Set([...known.map((r) => r.id), ...starting]));
   const gone = alive
     .filter((r) => !known.includes(r))
     .map((r): Replica => ({ ...r, phase: 'gone', weight: 0 }));

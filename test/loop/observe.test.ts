@@ -343,6 +343,17 @@ describe('record', () => {
     assert.equal(entries.length, 3);
   });
 
+  it('RE1: what was told before an intent stands in front of it in the ledger', async () => {
+    const { recorder, entries, sim } = recording();
+    recorder.tell(fact('first'));
+    recorder.tell(fact('only a story', undefined));
+    const intended = recorder.intend(run(0));
+    await sim.run(100);
+    await intended;
+    await recorder.settled();
+    assert.deepEqual(entries, ['incident.opened', 'plan.intent']);
+  });
+
   it('RE2: past the limit the oldest are dropped, and it is said', async () => {
     const { disk, recorder, complaints } = recording(5);
     for (let i = 0; i < 50; i += 1) recorder.tell(fact(`${i}`, undefined));

@@ -2,15 +2,12 @@
 // a replica, so that a process that no longer accepts is seen even while old connections live.
 //
 //   PB1. A probe answers within its timeout and never throws (PR1); no socket outlives it.
-//   PB2. Of a long or endless answer only a little is read.
+//   PB2. Of a long or endless answer only a little is read (http-probe.ts).
 import { connect } from 'node:net';
-import { request } from 'node:http';
-import type { IncomingMessage } from 'node:http';
-import { messageOf } from '../../model/errors.ts';
 import type { Endpoint } from '../../model/replica.ts';
-import type { ProbeSpec } from '../../model/manifest.ts';
 import type { ProbeResult } from '../../model/signal.ts';
 import type { Probes } from '../../world/probes.ts';
+import { httpProbe } from './http-probe.ts';
 import { openPostgresProbe } from './postgres-probe.ts';
 import type { PostgresProbe } from './postgres-probe.ts';
 import { unreachable } from './failures.ts';
@@ -26,9 +23,6 @@ export interface OpenProbes extends Probes {
   configure(dependencies: ReadonlyMap<string, DependencyTarget>): void;
   close(): Promise<void>;
 }
-
-const BODY_MAX = 4096;
-const DETAIL_MAX = 200;
 
 export function openProbes(
   options: { readonly dependencies?: ReadonlyMap<string, DependencyTarget> } = {},
@@ -92,72 +86,4 @@ function tcpProbe(endpoint: Endpoint, timeoutMs: number): Promise<ProbeResult> {
     socket.once('connect', () => end({ kind: 'ok', tookMs: performance.now() - startedMs }));
     socket.on('error', (error) => end(unreachable(error)));
   });
-}
-
-function httpProbe(endpoint: Endpoint, spec: ProbeSpec): Promise<ProbeResult> {
-  const { host, port } = endpoint;
-  const { path, timeoutMs } = spec;
-  const headers = { 'user-agent': 'kintsugi-probe', accept: 'application/json, */*;q=0.1' };
-  return new Promise((resolve) => {
-    const startedMs = performance.now();
-    const tookMs = (): number => performance.now() - startedMs;
-    let asked: ReturnType<typeof request> | undefined;
-    const end = (result: ProbeResult): void => {
-      clearTimeout(timer);
-      asked?.destroy();
-      resolve(result);
-    };
-    const timer = setTimeout(() => end({ kind: 'timeout', afterMs: timeoutMs }), timeoutMs);
-    try {
-      // Without an agent each request has a connection of its own, closed after the answer.
-      asked = request({ host, port, path, headers, agent: false }, (answer) => {
-        readSome(answer).then(
-          (body) => end(judge(answer.statusCode ?? 0, body, tookMs())),
-          (error: unknown) => end(broken(error, tookMs())),
-        );
-      });
-      asked.on('error', (error) => end(broken(error, tookMs())));
-      asked.end();
-    } catch (error) {
-      end(unreachable(error));
-    }
-  });
-}
-
-async function readSome(answer: IncomingMessage): Promise<string> {
-  let body = '';
-  answer.setEncoding('utf8');
-  for await (const chunk of answer) {
-    body += String(chunk);
-    if (body.length >= BODY_MAX) break;
-  }
-  return body.slice(0, BODY_MAX);
-}
-
-function judge(status: number, body: string, tookMs: number): ProbeResult {
-  if (status >= 200 && status < 400) return { kind: 'ok', tookMs };
-  const down = downIn(body);
-  const detail = down === '' ? `status ${status}` : `status ${status}, down: ${down}`;
-  return { kind: 'refused', tookMs, detail: detail.slice(0, DETAIL_MAX) };
-}
-
-/** The dependencies that the replica itself calls down, as the SDK's readiness lists them. */
-function downIn(body: string): string {
-  try {
-    const answer: unknown = JSON.parse(body);
-    if (typeof answer !== 'object' || answer === null || !('dependencies' in answer)) return '';
-    const { dependencies } = answer;
-    if (typeof dependencies !== 'object' || dependencies === null) return '';
-    const names = Object.entries(dependencies).filter(([, state]) => state === 'down');
-    return names.map(([name]) => name.replace(/[^\x20-\x7e]/gu, '?')).join(', ');
-  } catch {
-    return '';
-  }
-}
-
-/** Somebody answered, but not in HTTP: that is a "no" and not an absence. */
-function broken(error: unknown, tookMs: number): ProbeResult {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  if (!code.startsWith('HPE_')) return unreachable(error);
-  return { kind: 'refused', tookMs, detail: `not an HTTP answer: ${messageOf(error)}` };
 }

@@ -6,8 +6,9 @@
 //   EX3. After a commit point (`set-release`) there is no undo: what is left is done as far as it
 //        goes, and what failed is said.
 //   EX4. A stale epoch ends the run here without another act: the new owner has it now.
-//   EX6. A step that only waits is written once, after the act that follows it: each write before
-//        an act delays a heal.
+//   EX6. A step that only waits, or whose act is itself one durable write, is not written before
+//        it; what only waits is written after the act that follows it. Each write before an act
+//        delays a heal.
 //   EX5. The intent gets exactly one outcome, also when the run is refused or stuck.
 import { runId } from '../../model/ids.ts';
 import type { IncidentId, RunId } from '../../model/ids.ts';
@@ -110,6 +111,8 @@ async function finish(ports: ExecutorPorts, run: Run, receipt: Receipt): Promise
     ports,
     receipt,
     deadlineAtMs: ports.world.clock.monotonicMs() + now.plan.deadlineMs,
+    next: undefined,
+    proved: new Set(),
   };
   if (now.state === 'running') {
     const forward = await doSteps(now, context);
@@ -149,7 +152,7 @@ async function doSteps(run: Run, context: Context): Promise<Forward> {
               run: now,
               answer: { kind: 'failed', detail: 'the run is past its deadline' } as const,
             }
-          : await doStep(now, key, step, context, owed);
+          : await doStep(now, key, step, { ...context, next: stepAfter(run, index) }, owed);
       now = result.run;
       // EX3: past the commit point a failure is noted and the rest goes on.
       if (result.answer.kind === 'failed' && !committed) {
@@ -163,6 +166,8 @@ async function doSteps(run: Run, context: Context): Promise<Forward> {
   return { run: now, failure: undefined };
 }
 
+const stepAfter = (run: Run, index: number): Step | undefined => run.plan.steps[index + 1]?.step;
+
 /** Writes what is owed, oldest first. */
 async function settle(run: Run, owed: StepRecord[], ports: ExecutorPorts): Promise<void> {
   for (let late = owed.shift(); late !== undefined; late = owed.shift()) {
@@ -173,6 +178,9 @@ async function settle(run: Run, owed: StepRecord[], ports: ExecutorPorts): Promi
 function intended(key: string, atWallMs: number): StepRecord {
   return { key, state: 'intended', detail: '', atWallMs, tookMs: undefined };
 }
+
+/** Its act is one write of the book, told to the gateways: a resumed run looks and tells again. */
+const WRITES_ITSELF: ReadonlySet<Step['kind']> = new Set(['route']);
 
 /** They change nothing outside: repeating one after a crash is harmless. */
 const WAITS: ReadonlySet<Step['kind']> = new Set([
@@ -195,7 +203,8 @@ async function doStep(
   const before = run.steps.find((s) => s.key === key);
   const begun = before?.state === 'intended' ? before : intended(key, clock.nowMs());
   // EX6. The first intent stands in the run itself.
-  if (begun !== before && !WAITS.has(step.kind)) await store.putStep(run.id, begun, ports.epoch);
+  const isWrittenFirst = !WAITS.has(step.kind) && !WRITES_ITSELF.has(step.kind);
+  if (begun !== before && isWrittenFirst) await store.putStep(run.id, begun, ports.epoch);
   await ports.crashPoint(`${key}:intended`);
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);

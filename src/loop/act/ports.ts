@@ -1,5 +1,6 @@
 // What does acting need? Performers take these parts; the loop builds them once.
 import type { Manifest } from '../../model/manifest.ts';
+import type { Step } from '../../model/plan.ts';
 import type { Picture } from '../../model/picture.ts';
 import type { Release } from '../../model/release.ts';
 import type { Replica } from '../../model/replica.ts';
@@ -41,4 +42,8 @@ export interface StepContext {
   readonly receipt: Receipt;
   /** Monotonic time at which the whole run must be over. */
   readonly deadlineAtMs: number;
+  /** The step after this one, which may write down for both. */
+  readonly next: Step | undefined;
+  /** Replicas that this run has seen ready, and whose readiness the next `route` writes. */
+  readonly proved: Set<ReplicaId>;
 }

@@ -2,7 +2,8 @@
 // live view and `explain`), in the order in which they happened.
 //
 //   RE1. Intents are awaited: they are the condition of acting. All else is written behind, in
-//        order, and never delays the loop.
+//        order, a moment later, so that an act does not wait for the disk twice. What was told
+//        before an intent goes to the ledger with it, in front of it.
 //   RE2. At most `limit` facts wait; past it the oldest are dropped and counted in the log: the
 //        ledger does not see them.
 //   RE3. A ledger that fails stops actions (`intend` rejects), not the watching.
@@ -18,7 +19,7 @@ import { runId } from '../../model/ids.ts';
 import type { RunId } from '../../model/ids.ts';
 import type { Run, Verdict } from '../../model/run.ts';
 import { messageOf } from '../../model/errors.ts';
-import type { OpenIntent } from '../../world/ledger.ts';
+import type { OpenIntent, Written } from '../../world/ledger.ts';
 import type { World } from '../../world/world.ts';
 
 export interface Fact {
@@ -47,18 +48,32 @@ export interface RecordPorts {
   readonly limit?: number;
 }
 
+/** How long facts gather before they are written: at most this much of a story a crash may lose. */
+const GATHER_MS = 20;
+/** As many go in front of an intent; with more of them waiting the ledger is behind anyway. */
+const AHEAD_MAX = 64;
+
+interface Waiting {
+  readonly fact: Fact;
+  readonly atMs: number;
+  /** Under way to the ledger already. */
+  written: Promise<Written | undefined> | undefined;
+}
+
 export function createRecorder(ports: RecordPorts): Recorder {
   const { ledger, clock } = ports.world;
   const listeners = new Set<(event: StoryEvent) => void>();
-  const waiting: { readonly fact: Fact; readonly atMs: number }[] = [];
+  const waiting: Waiting[] = [];
   const limit = ports.limit ?? 5_000;
   let dropped = 0;
+  let hurry = new AbortController();
   let writing: Promise<void> | undefined;
 
   async function drainQueue(): Promise<void> {
+    await clock.sleep(GATHER_MS, hurry.signal).catch(() => undefined);
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       try {
-        await write(ports, next.fact, next.atMs, listeners);
+        await write(ports, next, listeners);
       } catch (error) {
         ports.world.log.error('a fact could not be written', {
           kind: next.fact.kind,
@@ -75,12 +90,13 @@ export function createRecorder(ports: RecordPorts): Recorder {
       dropped += 1;
       if (dropped % 1_000 === 1) ports.world.log.warn('facts dropped', { dropped });
     }
-    waiting.push({ fact, atMs: clock.nowMs() });
+    waiting.push({ fact, atMs: clock.nowMs(), written: undefined });
     writing ??= drainQueue();
   }
   return {
     tell,
     async intend(run) {
+      if (waiting.length <= AHEAD_MAX) for (const each of waiting) send(ports, each);
       const written = await ledger.intent(run.plan.target, {
         run: run.id,
         digest: run.planDigest,
@@ -109,7 +125,11 @@ export function createRecorder(ports: RecordPorts): Recorder {
       return () => listeners.delete(listener);
     },
     async settled() {
-      while (writing !== undefined) await writing;
+      while (writing !== undefined) {
+        hurry.abort();
+        await writing;
+      }
+      hurry = new AbortController();
     },
   };
 }
@@ -178,21 +198,31 @@ export function runOf(detail: unknown): RunId | undefined {
   return typeof detail.run === 'string' ? runId(detail.run) : undefined;
 }
 
+/** Once; a failure is met by whoever waits for it. */
+function send(ports: RecordPorts, each: Waiting): Promise<Written | undefined> {
+  const { fact } = each;
+  if (each.written === undefined) {
+    each.written =
+      fact.entry === undefined
+        ? Promise.resolve(undefined)
+        : ports.world.ledger.record(fact.entry, {
+            incident: fact.incident ?? null,
+            run: fact.run ?? null,
+            text: fact.text,
+            data: fact.data,
+          });
+    each.written.catch(() => undefined);
+  }
+  return each.written;
+}
+
 async function write(
   ports: RecordPorts,
-  fact: Fact,
-  atMs: number,
+  each: Waiting,
   listeners: ReadonlySet<(event: StoryEvent) => void>,
 ): Promise<void> {
-  const written =
-    fact.entry === undefined
-      ? undefined
-      : await ports.world.ledger.record(fact.entry, {
-          incident: fact.incident ?? null,
-          run: fact.run ?? null,
-          text: fact.text,
-          data: fact.data,
-        });
+  const { fact, atMs } = each;
+  const written = await send(ports, each);
   const event: Omit<StoryEvent, 'seq'> = {
     atMs,
     kind: fact.kind,

@@ -6,6 +6,7 @@
 //   SR2. `drain` ends with zero requests inside or at its deadline, and says which.
 //   SR3. A replica that lives is not stopped while a gateway may still send it requests, for as
 //        long as its service has for draining.
+//   SR4. Readiness that the next step turns into traffic is written with that step: one write.
 import { askBudget } from '../../../model/budget.ts';
 import { messageOf } from '../../../model/errors.ts';
 import type { ReplicaId } from '../../../model/ids.ts';
@@ -37,15 +38,12 @@ export async function start(step: Of<'start'>, context: StepContext): Promise<St
     endpoint: undefined,
     createdAtMs: world.clock.nowMs(),
   };
-  if (before === undefined) {
-    // With its service as it is at that moment, so that the ordinal is durable (BK3).
-    await book.change((fleet) => {
-      const service = fleet.services.get(step.service);
-      return { replicas: [replica], ...(service === undefined ? {} : { services: [service] }) };
-    });
-  }
+  // The run that stands in the store names this replica, so a crash between the two loses nothing.
   const order = await context.ports.order(replica, release);
-  const answer = await world.runtime.start(order, context.receipt);
+  const [answer] = await Promise.all([
+    world.runtime.start(order, context.receipt),
+    before === undefined ? enterBook(replica, context) : undefined,
+  ]);
   switch (answer.kind) {
     case 'started':
     case 'already':
@@ -55,6 +53,24 @@ export async function start(step: Of<'start'>, context: StepContext): Promise<St
       return failed(`it has already ended: ${exitText(answer.exit)}`);
     case 'failed':
       return failed(`${answer.code}: ${answer.detail}`);
+  }
+}
+
+/**
+ * With its service as it is at that moment, so that the ordinal is durable (BK3). What could not be
+ * entered must not run.
+ */
+async function enterBook(replica: Replica, context: StepContext): Promise<void> {
+  const { book, world } = context.ports;
+  try {
+    await book.change((fleet) => {
+      const service = fleet.services.get(replica.service);
+      return { replicas: [replica], ...(service === undefined ? {} : { services: [service] }) };
+    });
+  } catch (error) {
+    context.ports.ending(replica.id);
+    await world.runtime.stop(replica.id, 0, context.receipt);
+    throw error;
   }
 }
 
@@ -86,12 +102,18 @@ export async function awaitReady(
     const result = await world.probes.probe(replica.endpoint, spec.readiness);
     const tookMs = world.clock.monotonicMs() - startedAtMs;
     if (result.kind === 'ok') {
-      await book.change({ replicas: [{ ...replica, phase: 'ready' }] });
+      if (isRoutedNext(step.replica, context)) context.proved.add(step.replica);
+      else await book.change({ replicas: [{ ...replica, phase: 'ready' }] });
       return done(`ready after ${Math.round(tookMs)} ms`);
     }
     await pause(step.replica, tookMs < POLL.fastForMs ? POLL.fastMs : POLL.slowMs, context);
   }
   return failed(`not ready within ${step.deadlineMs} ms`);
+}
+
+/** SR4. */
+function isRoutedNext(id: ReplicaId, { next }: StepContext): boolean {
+  return next?.kind === 'route' && next.weights.some((w) => w.replica === id && w.weight > 0);
 }
 
 /** Sleeps, but not past the replica's own word that it is ready. */
@@ -119,7 +141,8 @@ export async function route(step: Of<'route'>, context: StepContext): Promise<St
       if (weight > 0) return failed(`${id} is gone`);
       continue;
     }
-    if (weight > 0 && replica.phase !== 'ready' && replica.phase !== 'draining') {
+    const isReady = replica.phase === 'ready' || context.proved.has(id);
+    if (weight > 0 && !isReady && replica.phase !== 'draining') {
       return failed(`${id} is ${replica.phase}, not ready`);
     }
     const role = weight > 0 ? 'active' : replica.role;
@@ -154,8 +177,8 @@ function askAgain(weights: Of<'route'>['weights'], context: StepContext): string
     const replica = ports.book.fleet().replicas.get(w.replica);
     return (
       w.weight > 0 &&
-      replica?.phase === 'ready' &&
-      replica.weight === 0 &&
+      replica?.weight === 0 &&
+      (replica.phase === 'ready' || context.proved.has(w.replica)) &&
       ports.world.runtime.look(w.replica) === 'running'
     );
   }).length;
