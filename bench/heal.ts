@@ -14,12 +14,14 @@ import { idleRow } from './heal/rows/idle.ts';
 import { killRow } from './heal/rows/kill.ts';
 import { releaseRow } from './heal/rows/release.ts';
 import { simRow } from './heal/rows/sim.ts';
+import { startRow } from './heal/rows/start.ts';
 import { stopRow } from './heal/rows/stop.ts';
 import { togetherRow } from './heal/rows/together.ts';
 
 /** In the order in which they run: the quiet one first. */
 const ROWS: Readonly<Record<string, (bench: Bench) => Promise<RowReport>>> = {
   idle: idleRow,
+  start: startRow,
   kill: killRow,
   stop: stopRow,
   release: releaseRow,

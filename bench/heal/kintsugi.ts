@@ -119,7 +119,7 @@ healing:
 `;
 }
 
-async function kintsugi(args: readonly string[]): Promise<string> {
+export async function kintsugi(args: readonly string[]): Promise<string> {
   const child = owned(
     spawn(process.execPath, [join(root, 'bin', 'kintsugi.mjs'), ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
