@@ -67,6 +67,13 @@ const LAYERS: readonly Layer[] = [
     reach: 'free',
   },
 
+  {
+    at: 'src/drivers/anchors',
+    may: ['src/model', 'src/world'],
+    packages: ['node', 'undici', '@sigstore/core', 'micro-eth-signer'],
+    reach: 'free',
+  },
+
   // The API serves what the loop knows; the CLI is its client.
   {
     at: 'src/api',

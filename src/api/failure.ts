@@ -27,6 +27,8 @@ const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/^KIN_(?:API_|NAME_INVALID|USAGE)/u, 'bad-request'],
   [/^KIN_NOT_RUNNING$/u, 'not-running'],
   [/^KIN_(?:MANIFEST|STATE|PORT|PLATFORM|SETUP|SECRET|CONFIG|POSTGRES)/u, 'configuration'],
+  [/^KIN_ANCHOR_(?:CONFIG|KEY|CHAIN|CONTRACT)$/u, 'configuration'],
+  [/^KIN_ANCHOR_(?:UNREACHABLE|ANSWER|REFUSED|MISMATCH|FEE|STUCK|IO)$/u, 'unavailable'],
   [/_(?:UNKNOWN|NOT_FOUND)$|^KIN_LEDGER_RANGE$/u, 'missing'],
   [/_(?:REFUSED|INELIGIBLE|FORBIDDEN|FROZEN|DENIED|BUSY|PAUSED)$/u, 'refused'],
   [/^KIN_LEDGER_(?:DEADLINE|OVERLOADED|FULL|POISONED|CLOSED|LOCKED|IO)$/u, 'unavailable'],

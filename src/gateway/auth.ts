@@ -120,34 +120,54 @@ type Verified =
   | { readonly kind: 'verified'; readonly found: Remembered }
   | { readonly kind: 'refused'; readonly reason: AuthRefusal };
 
+/** One issuer may have several rules: each of them is asked, and the first that accepts decides. */
 async function verifyToken(
   routes: Routes,
   keySets: ReadonlyMap<JwtRule, JWTVerifyGetKey>,
   token: string,
   nowMs: number,
 ): Promise<Verified> {
+  let refused: Verified = { kind: 'refused', reason: 'invalid' };
+  const issuer = issuerOf(token);
+  for (const rule of routes.jwt) {
+    const keys = keySets.get(rule);
+    if (rule.issuer !== issuer || keys === undefined) continue;
+    const answer = await verifyUnder(rule, keys, routes, token, nowMs);
+    if (answer.kind === 'verified') return answer;
+    if (answer.reason === 'expired') refused = answer;
+  }
+  return refused;
+}
+
+function issuerOf(token: string): string | undefined {
   try {
-    const { iss } = decodeJwt(token);
-    for (const rule of routes.jwt) {
-      const keys = keySets.get(rule);
-      if (rule.issuer !== iss || keys === undefined) continue;
-      const { payload } = await jwtVerify(token, keys, {
-        issuer: rule.issuer,
-        audience: rule.audience,
-        algorithms: ALGORITHMS,
-        requiredClaims: ['exp'],
-        clockTolerance: CLOCK_SKEW_S,
-        currentDate: new Date(nowMs),
-      });
-      const tenant = routes.tenants.get(String(payload[rule.tenantClaim]));
-      if (tenant === undefined) break;
-      const subject = SUBJECT.test(payload.sub ?? '')
-        ? `user:${payload.sub ?? ''}`
-        : 'user:unknown';
-      const expiresAtMs = ((payload.exp ?? 0) + CLOCK_SKEW_S) * 1_000;
-      return { kind: 'verified', found: { tenant, subject, expiresAtMs } };
-    }
-    return { kind: 'refused', reason: 'invalid' };
+    return decodeJwt(token).iss;
+  } catch {
+    return undefined;
+  }
+}
+
+async function verifyUnder(
+  rule: JwtRule,
+  keys: JWTVerifyGetKey,
+  routes: Routes,
+  token: string,
+  nowMs: number,
+): Promise<Verified> {
+  try {
+    const { payload } = await jwtVerify(token, keys, {
+      issuer: rule.issuer,
+      audience: rule.audience,
+      algorithms: ALGORITHMS,
+      requiredClaims: ['exp'],
+      clockTolerance: CLOCK_SKEW_S,
+      currentDate: new Date(nowMs),
+    });
+    const tenant = routes.tenants.get(String(payload[rule.tenantClaim]));
+    if (tenant === undefined) return { kind: 'refused', reason: 'invalid' };
+    const subject = SUBJECT.test(payload.sub ?? '') ? `user:${payload.sub ?? ''}` : 'user:unknown';
+    const expiresAtMs = ((payload.exp ?? 0) + CLOCK_SKEW_S) * 1_000;
+    return { kind: 'verified', found: { tenant, subject, expiresAtMs } };
   } catch (error) {
     const expired = error instanceof Error && error.name === 'JWTExpired';
     return { kind: 'refused', reason: expired ? 'expired' : 'invalid' };

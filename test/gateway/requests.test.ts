@@ -29,6 +29,12 @@ const jwt: JwtRule[] = [
     tenantClaim: 'org',
     jwks: { keys: pairs.map((p) => p.jwk) },
   },
+  {
+    issuer: 'https://id.test',
+    audience: 'partner',
+    tenantClaim: 'org',
+    jwks: { keys: pairs.map((p) => p.jwk) },
+  },
 ];
 
 let rig: Rig;
@@ -103,6 +109,11 @@ describe('who may pass', () => {
         assert.deepEqual(seenBy(answer)['x-kintsugi-subject'], ['user:ann']);
       }
     }
+  });
+
+  test('AU2: an issuer with two audiences has a rule for each, and both count', async () => {
+    assert.equal((await withToken(await token({ aud: 'partner' }))).status, 200);
+    assert.equal((await withToken(await token({ aud: 'partner', exp: '-1m' }))).status, 401);
   });
 
   test('AU2: alg none, HS256, ES384, wrong audience or issuer, no exp … are refused', async () => {
