@@ -83,7 +83,7 @@ function controlPlane(json: PackageJson): PackageJson {
     bin: json['bin'],
     engines: { node: '>=26' },
     os: ['linux', 'darwin'],
-    files: ['dist', 'bin', 'LICENSE', 'NOTICE', 'README.md'],
+    files: ['dist', 'bin', 'contracts', 'LICENSE', 'NOTICE', 'README.md'],
     dependencies: json['dependencies'],
     ...(others.length > 0 ? { optionalDependencies: Object.fromEntries(others) } : {}),
     bundleDependencies: ['@kintsugi/ledger'],
@@ -103,7 +103,8 @@ function build(product: Product, out: string): string {
   const readme = join(root, product.from, 'README.md');
   if (existsSync(readme)) cpSync(readme, join(target, 'README.md'));
   if (product.folder === 'kintsugi') {
-    cpSync(join(root, 'bin'), join(target, 'bin'), { recursive: true });
+    for (const name of ['bin', 'contracts'])
+      cpSync(join(root, name), join(target, name), { recursive: true });
     const inside = join(target, 'node_modules', '@kintsugi', 'ledger');
     cpSync(join(out, 'ledger'), inside, { recursive: true });
   }
