@@ -74,6 +74,14 @@ const LAYERS: readonly Layer[] = [
     reach: 'free',
   },
 
+  // Who may see and do what: pure decisions, asked by the edge.
+  {
+    at: 'src/tenancy',
+    may: ['src/model', 'src/world'],
+    packages: ['node', '@cedar-policy/cedar-wasm', '@cedar-policy/cedar-wasm/nodejs'],
+    reach: 'free',
+  },
+
   // The API serves what the loop knows; the CLI is its client.
   {
     at: 'src/api',

@@ -31,6 +31,7 @@ const subject = component(
     probe: { service: word() },
     control: { check: word() },
     node: {},
+    evidence: { part: text },
     unknown: { service: word() },
   }),
 );

@@ -6,6 +6,8 @@ import type { Run } from '../model/run.ts';
 import { createApprovals } from './act/approvals.ts';
 import { keepBook } from './act/book.ts';
 import { createExecutor } from './act/executor.ts';
+import { auditRecord } from '../model/audit.ts';
+import type { TenantId } from '../model/ids.ts';
 import { emptyCanvas } from './observe/fold.ts';
 import { createInbox } from './observe/inbox.ts';
 import { startWatch } from './observe/watch.ts';
@@ -29,7 +31,13 @@ export function assemble(ports: LoopPorts): LoopState {
     onReady: (replica) => {
       for (const wake of readyWords.get(replica) ?? []) wake();
     },
-    onAudit: (replica, event) => world.ledger.note('service.audit', { replica, event }),
+    onAudit: (replica, event) => {
+      const { tenants } = ports.manifest();
+      const made = auditRecord(replica, event, (id) => tenants.has(id as TenantId));
+      const { tenant } = made;
+      const scope = tenant === undefined ? undefined : { tenant, private: made.private };
+      world.ledger.note('service.audit', made.detail, scope);
+    },
   });
   const approvals = createApprovals({
     world,

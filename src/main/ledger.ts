@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { generateSigner, loadSigner, openLedger } from '@kintsugi/ledger';
 import type { HighWater, Ledger as Log, Signer } from '@kintsugi/ledger';
 import { makeOwnFolder, readStateFile, writeStateFile } from '../api/state-folder.ts';
+import type { EvidenceTrouble } from '../model/signal.ts';
 import { KinError } from '../model/errors.ts';
 import type { Ledger, Written } from '../world/ledger.ts';
 
@@ -63,6 +64,18 @@ export function vkeyIn(dir: string): string | undefined {
   return existsSync(path) ? readFileSync(path, 'utf8').trim() : undefined;
 }
 
+/** An intent past its deadline without an outcome is an incident (P1). */
+function overdue(log: Log): readonly EvidenceTrouble[] {
+  const now = new Date().toISOString();
+  return log
+    .openIntents()
+    .filter(({ deadlineAt }) => deadlineAt !== undefined && deadlineAt < now)
+    .map(({ index, subject, deadlineAt }) => ({
+      part: `intent ${index}`,
+      detail: `${subject}: no outcome by ${deadlineAt ?? ''}`,
+    }));
+}
+
 function adapt(log: Log): Ledger {
   const written = (done: { readonly index: number; readonly leafHash: string }): Written => ({
     index: done.index,
@@ -86,6 +99,7 @@ function adapt(log: Log): Ledger {
     },
     openIntents: () =>
       log.openIntents().map(({ index, subject, detail }) => ({ index, subject, detail })),
+    troubles: () => overdue(log),
     head: () => ({ size: log.size, checkpoint: log.checkpoint().text }),
     close: () => log.close(),
   };

@@ -26,6 +26,8 @@ export type Subject =
   | { readonly kind: 'probe'; readonly service: ServiceName }
   | { readonly kind: 'control'; readonly check: CheckId }
   | { readonly kind: 'node' }
+  /** A part of the evidence: an intent, a witness, an anchor, the ledger itself. */
+  | { readonly kind: 'evidence'; readonly part: string }
   | { readonly kind: 'unknown'; readonly service: ServiceName };
 
 export type FindingKind =
@@ -47,7 +49,8 @@ export type FindingKind =
   | 'over-capacity'
   | 'spares-missing'
   | 'clock-jumped'
-  | 'gateway-missing';
+  | 'gateway-missing'
+  | 'evidence-gap';
 
 export interface Finding {
   readonly fingerprint: Fingerprint;
@@ -81,6 +84,8 @@ export function subjectText(subject: Subject): string {
       return subject.check;
     case 'node':
       return 'this machine';
+    case 'evidence':
+      return subject.part;
   }
 }
 

@@ -32,6 +32,8 @@ export interface Picture {
   readonly dependencies: ReadonlyMap<DependencyName, DependencyView>;
   readonly controls: ReadonlyMap<CheckId, ControlView>;
   readonly gateways: ReadonlyMap<string, number>;
+  /** By part; since when it has been so. */
+  readonly evidence: ReadonlyMap<string, { readonly detail: string; readonly sinceMs: number }>;
   readonly tenants: ReadonlyMap<TenantId, TenantView>;
   readonly clockJump: { readonly atMs: number; readonly byMs: number } | undefined;
 }

@@ -52,7 +52,20 @@ export type Signal =
       readonly check: CheckId;
       readonly result: CheckResult;
     }
+  | {
+      readonly kind: 'evidence';
+      readonly atMs: number;
+      /** Everything that is wrong with it at that moment. */
+      readonly troubles: readonly EvidenceTrouble[];
+    }
   | { readonly kind: 'clock-jumped'; readonly atMs: number; readonly byMs: number };
+
+/** What keeps the ledger from being complete, witnessed or anchored. */
+export interface EvidenceTrouble {
+  /** `intent 12`, `witness NAME`, `anchor NAME`, `ledger`: the same as long as it lasts. */
+  readonly part: string;
+  readonly detail: string;
+}
 
 export type ProbeResult =
   | { readonly kind: 'ok'; readonly tookMs: number }

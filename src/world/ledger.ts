@@ -3,7 +3,9 @@
 //
 //   L1. `intent` resolves only when the entry is durable; without it there is no receipt.
 //   L2. No call hangs: past its deadline it rejects with a typed error, and actions stop (P7).
+import type { PrivateOf } from '../model/audit.ts';
 import type { EntryKind } from '../model/entry.ts';
+import type { EvidenceTrouble } from '../model/signal.ts';
 
 export interface Written {
   readonly index: number;
@@ -18,8 +20,22 @@ export interface OpenIntent {
   readonly detail: unknown;
 }
 
+export interface IntentTerms {
+  /** After this an intent without an outcome is an incident. */
+  readonly deadlineMs: number;
+  /** How far it must be before its act may begin. */
+  readonly level: 'durable' | 'witnessed';
+}
+
+/** Whose entry it is: it stands in that tenant's own log as well. */
+export interface EntryScope {
+  readonly tenant: string;
+  /** Fields of people, kept apart from the log so that they can be erased. */
+  readonly private: readonly PrivateOf[];
+}
+
 export interface Ledger {
-  intent(subject: string, detail: unknown): Promise<Written>;
+  intent(subject: string, detail: unknown, terms: IntentTerms): Promise<Written>;
   outcome(
     intentIndex: number,
     result: 'succeeded' | 'failed' | 'unknown',
@@ -28,9 +44,11 @@ export interface Ledger {
   /** Durable when resolved. */
   record(kind: EntryKind, detail: unknown): Promise<Written>;
   /** Access events: written with the next group, never waited for; a loss is counted. */
-  note(kind: EntryKind, detail: unknown): void;
+  note(kind: EntryKind, detail: unknown, scope?: EntryScope): void;
   /** Intents without an outcome, oldest first: reconciled after a start. */
   openIntents(): readonly OpenIntent[];
+  /** What is wrong with the evidence right now; cheap. */
+  troubles(): readonly EvidenceTrouble[];
   /** Entries and signed head, for status. */
   head(): { readonly size: number; readonly checkpoint: string };
   close(): Promise<void>;

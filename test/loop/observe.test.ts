@@ -187,6 +187,7 @@ describe('watch', () => {
           dependency: async () => ({ kind: 'ok', tookMs: 1 }),
         },
         controls: { measure: async () => ({ kind: 'error', reason: '' }) } as never,
+        ledger: { troubles: () => [] } as never,
       },
       manifest: () => MANIFEST,
       fleet: () => fleetOf(canvas),
@@ -283,6 +284,8 @@ describe('verify', () => {
   });
 });
 
+const TERMS = { deadlineMs: 1_000, level: 'durable' } as const;
+
 describe('record', () => {
   const fact = (text: string, entry: Fact['entry'] = 'incident.opened'): Fact => ({
     entry,
@@ -320,7 +323,7 @@ describe('record', () => {
   const run = (intentIndex: number) =>
     ({
       id: 'run_1',
-      plan: { target: 't', summary: '', id: 'p' },
+      plan: { target: 't', summary: '', id: 'p', approval: { kind: 'none' }, deadlineMs: 1_000 },
       planDigest: 'd',
       intentIndex,
       steps: [],
@@ -374,7 +377,7 @@ describe('record', () => {
 
   it('RE4: an outcome that the ledger missed is written later, and once', async () => {
     const { sim, recorder, ledger, away, entries } = recording();
-    const { index } = await ledger.intent('t', { run: 'run_1' });
+    const { index } = await ledger.intent('t', { run: 'run_1' }, TERMS);
     away.now = true;
     await recorder.conclude(run(index), 'succeeded');
     assert.equal(ledger.openIntents().length, 1);

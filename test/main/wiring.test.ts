@@ -286,11 +286,13 @@ describe('boot.ts: a store that was lost', () => {
   });
 });
 
+const TERMS = { deadlineMs: 60_000, level: 'durable' } as const;
+
 describe('ledger.ts and jwt.ts', () => {
   test('ML1 one private key; L1 intents are durable; L2 a closed ledger rejects', async () => {
     const dir = join(base, 'ledger');
     const first = await openLedgerIn(dir, 'wiring', undefined);
-    const written = await first.ledger.intent('replica:api-1', { run: 'r1' });
+    const written = await first.ledger.intent('replica:api-1', { run: 'r1' }, TERMS);
     await first.ledger.close();
     assert.equal(statSync(join(dir, 'signing.key')).mode & 0o077, 0);
     const second = await openLedgerIn(dir, 'wiring', undefined);

@@ -77,9 +77,10 @@ export class RealLedger {
       }
     };
     return {
-      intent: (subject, detail) =>
+      intent: (subject, detail, { deadlineMs }) =>
         call(async () => {
-          const { index, receipt } = await log.intent({ kind: 'plan.intent', subject, detail });
+          const input = { kind: 'plan.intent', subject, detail, deadlineMs };
+          const { index, receipt } = await log.intent(input);
           disk.intents += 1;
           return { index, leafHash: receipt.leafHash };
         }),
@@ -95,6 +96,7 @@ export class RealLedger {
       },
       openIntents: () =>
         log.openIntents().map(({ index, subject, detail }) => ({ index, subject, detail })),
+      troubles: () => [],
       head: () => ({ size: log.size, checkpoint: '' }),
       close: () => log.close(),
     };

@@ -88,6 +88,16 @@ function propose(incident: Incident, subject: Subject, context: DecideContext): 
           true,
         ),
       );
+    case 'evidence':
+      return no(
+        refuse(
+          incident,
+          'no-playbook',
+          'what is missing in the evidence only a person can explain; nothing may mend it',
+          context.nowMs + 5_000,
+          true,
+        ),
+      );
     case 'node':
       return no(
         refuse(

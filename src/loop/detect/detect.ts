@@ -8,6 +8,7 @@ import { detectCapacity } from './capacity.ts';
 import { detectControls } from './control.ts';
 import { detectCrashLoop } from './crashloop.ts';
 import { detectDependencies } from './dependency.ts';
+import { detectEvidence } from './evidence.ts';
 import { detectExited } from './exited.ts';
 import { detectFailing } from './failing.ts';
 import { detectHung } from './hung.ts';
@@ -31,6 +32,7 @@ export const DETECTORS: readonly Detector[] = [
   detectOutliers,
   detectMemory,
   detectControls,
+  detectEvidence,
   detectCapacity,
 ];
 

@@ -56,6 +56,7 @@ export function diagnose(
     ...groupDependencies(left, picture, nowMs),
     ...groupSingles(left, 'poison-request', 'a request crashes what serves it'),
     ...groupSingles(left, 'control-violated', 'a control is broken'),
+    ...groupSingles(left, 'evidence-gap', 'the evidence has a gap'),
     ...groupReleases(left, picture, nowMs),
     ...groupProbes(left),
     ...groupServices(left),

@@ -25,6 +25,7 @@ export interface Canvas extends Picture {
   readonly dependencies: Map<DependencyName, DependencyView>;
   readonly controls: Map<CheckId, ControlView>;
   readonly gateways: Map<string, number>;
+  evidence: Picture['evidence'];
   readonly tenants: Map<TenantId, TenantView>;
   /** Replicas that we are ending: their exits are wanted. Written by acting. */
   readonly ending: Set<ReplicaId>;
@@ -39,6 +40,7 @@ export function emptyCanvas(since: number): Canvas {
     dependencies: new Map(),
     controls: new Map(),
     gateways: new Map(),
+    evidence: new Map(),
     tenants: new Map(),
     ending: new Set(),
     clockJump: undefined,
@@ -88,6 +90,16 @@ export function fold(canvas: Canvas, signal: Signal): void {
       const control = canvas.controls.get(signal.check);
       if (control === undefined) return;
       canvas.controls.set(control.id, { ...control, result: signal.result, atMs: signal.atMs });
+      return;
+    }
+    case 'evidence': {
+      const before = canvas.evidence;
+      canvas.evidence = new Map(
+        signal.troubles.map(({ part, detail }) => {
+          const sinceMs = before.get(part)?.sinceMs ?? signal.atMs;
+          return [part, { detail, sinceMs }];
+        }),
+      );
       return;
     }
     case 'clock-jumped':

@@ -11,7 +11,10 @@ import type { ProbeResult, Signal } from '../../model/signal.ts';
 import type { World } from '../../world/world.ts';
 
 export interface WatchPorts {
-  readonly world: Pick<World, 'clock' | 'runtime' | 'gateways' | 'probes' | 'controls' | 'log'>;
+  readonly world: Pick<
+    World,
+    'clock' | 'runtime' | 'gateways' | 'probes' | 'controls' | 'log' | 'ledger'
+  >;
   readonly manifest: () => Manifest;
   readonly fleet: () => Fleet;
   readonly put: (signal: Signal) => void;
@@ -76,6 +79,7 @@ export function startWatch(ports: WatchPorts): Watch {
       watchReplicas(ports, seen, suspects);
       watchDependencies(ports, seen);
       watchControls(ports, seen);
+      watchEvidence(ports, seen);
       for (const key of due.keys()) if (!keep.has(key)) due.delete(key);
       for (const id of suspects) if (!keep.has(`ready ${id}`)) suspects.delete(id);
     },
@@ -202,6 +206,15 @@ function watchDependencies(ports: WatchPorts, every: Every): void {
       ports.put({ kind: 'dependency', atMs, dependency: spec.name, result });
     });
   }
+}
+
+const EVIDENCE_EVERY_MS = 2_000;
+
+function watchEvidence(ports: WatchPorts, every: Every): void {
+  every('evidence', EVIDENCE_EVERY_MS, async () => {
+    const troubles = ports.world.ledger.troubles();
+    ports.put({ kind: 'evidence', atMs: ports.world.clock.monotonicMs(), troubles });
+  });
 }
 
 function watchControls(ports: WatchPorts, every: Every): void {

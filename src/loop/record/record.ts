@@ -11,7 +11,7 @@
 //        start when this controller died first.
 import type { EntryKind, StoryEvent } from '../../model/entry.ts';
 import type { Incident } from '../../model/incident.ts';
-import type { Refusal } from '../../model/plan.ts';
+import type { Plan, Refusal } from '../../model/plan.ts';
 import { planEssence } from '../../model/plan.ts';
 import { mintReceipt } from '../../model/receipt.ts';
 import type { Receipt } from '../../model/receipt.ts';
@@ -19,7 +19,7 @@ import { runId } from '../../model/ids.ts';
 import type { RunId } from '../../model/ids.ts';
 import type { Run, Verdict } from '../../model/run.ts';
 import { messageOf } from '../../model/errors.ts';
-import type { OpenIntent, Written } from '../../world/ledger.ts';
+import type { IntentTerms, OpenIntent, Written } from '../../world/ledger.ts';
 import type { World } from '../../world/world.ts';
 
 export interface Fact {
@@ -46,6 +46,19 @@ export interface RecordPorts {
   readonly world: Pick<World, 'clock' | 'ledger' | 'store' | 'log'>;
   readonly epoch: number;
   readonly limit?: number;
+  /** Playbooks whose intents witnesses must have seen before they act. */
+  readonly mustBeWitnessed?: (playbook: string) => boolean;
+}
+
+/** Undoing has no deadline of its own; this long after the run's an outcome is overdue. */
+const OUTCOME_GRACE_MS = 300_000;
+
+function termsOf(plan: Plan, isWitnessed: boolean): IntentTerms {
+  const waitMs = plan.approval.kind === 'needed' ? plan.approval.deadlineMs : 0;
+  return {
+    deadlineMs: waitMs + plan.deadlineMs + OUTCOME_GRACE_MS,
+    level: isWitnessed ? 'witnessed' : 'durable',
+  };
 }
 
 /** How long facts gather before they are written: at most this much of a story a crash may lose. */
@@ -97,12 +110,16 @@ export function createRecorder(ports: RecordPorts): Recorder {
     tell,
     async intend(run) {
       if (waiting.length <= AHEAD_MAX) for (const each of waiting) send(ports, each);
-      const written = await ledger.intent(run.plan.target, {
-        run: run.id,
-        digest: run.planDigest,
-        plan: planEssence(run.plan),
-        summary: run.plan.summary,
-      });
+      const written = await ledger.intent(
+        run.plan.target,
+        {
+          run: run.id,
+          digest: run.planDigest,
+          plan: planEssence(run.plan),
+          summary: run.plan.summary,
+        },
+        termsOf(run.plan, ports.mustBeWitnessed?.(run.plan.playbook) ?? false),
+      );
       const receipt = mintReceipt(run.plan.id, run.planDigest, written.index, written.leafHash);
       return { receipt, index: written.index };
     },

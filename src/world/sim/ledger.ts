@@ -68,6 +68,7 @@ export function openSimLedger(setup: SimLedgerSetup): Ledger {
       void gate(() => append(kind, detail)).catch(() => undefined);
     },
     openIntents: () => [...disk.open.values()],
+    troubles: () => [],
     head: () => ({ size: disk.size, checkpoint: '' }),
     async close() {},
   };
