@@ -3,11 +3,17 @@
 
 import type { DecodedEntry, OutcomeResult } from './entry.ts';
 import type { Files, LedgerClock } from './files.ts';
+import type { EntryFollower } from './follow.ts';
 import type { JsonValue } from './json.ts';
+import type { PublishPort } from './levels.ts';
 import type { Signer } from './note.ts';
+import type { Own } from './own.ts';
+import type { RecordStore } from './store.ts';
 
 export interface LedgerOptions {
-  readonly dir: string;
+  /** The ledger's folder, unless `store` says where else the log lives. */
+  readonly dir?: string;
+  readonly store?: RecordStore;
   /** Identity of the log: a URL without scheme, e.g. `kintsugi.example.com/ledger`. */
   readonly origin: string;
   /** Its name must equal `origin`. */
@@ -34,6 +40,10 @@ export interface LedgerOptions {
    * decision to lose it, which is recorded.
    */
   readonly damagedTail?: 'refuse' | 'drop';
+  /** 16 random bytes in base64url: outcomes of a tenant's intents are that tenant's, too. */
+  readonly salt?: () => string;
+  /** Views of the log that learn from every entry, at recovery and after each group. */
+  readonly followers?: readonly EntryFollower[];
 }
 
 export interface HighWater {
@@ -51,12 +61,29 @@ export interface Checkpoint {
   readonly text: string;
 }
 
-export type Wait = 'durable' | 'queued';
+/** queued < durable < published < witnessed < anchored. */
+export type Wait = 'queued' | 'durable' | 'published' | 'witnessed' | 'anchored';
 
-export interface AppendOptions {
-  /** `queued` returns at once; a loss is counted and shows as a `ledger.gap` entry. */
+/** What makes an entry a tenant's as well; `private` are digests of fields kept elsewhere. */
+export interface EntryMembers {
+  readonly tenant: string;
+  /** 128 random bits in base64url. */
+  readonly salt: string;
+  readonly private?: readonly string[];
+}
+
+export interface AppendOptions extends Own {
+  /** For `record` only. */
+  readonly members?: EntryMembers;
+  /**
+   * `queued` returns at once; a loss is counted and shows as a `ledger.gap` entry. The levels above
+   * `published` need a publisher. When one is not reached in time, the entry stays in the log.
+   */
   readonly wait?: Wait;
+  /** Until it is durable. */
   readonly deadlineMs?: number;
+  /** From durable to the level above. */
+  readonly levelDeadlineMs?: number;
 }
 
 export type Appended =
@@ -99,7 +126,7 @@ export interface ReceiptJson {
   readonly checkpoint: string;
 }
 
-export interface IntentInput {
+export interface IntentInput extends Own {
   /** The action, e.g. `heal.restart`. */
   readonly kind: string;
   readonly subject: string;
@@ -109,6 +136,11 @@ export interface IntentInput {
   /** How long the action may take; afterwards an open intent is overdue. */
   readonly deadlineMs?: number;
   readonly appendDeadlineMs?: number;
+  readonly members?: EntryMembers;
+  /** The receipt is issued at this level; an intent that misses it is closed as failed. */
+  readonly wait?: Exclude<Wait, 'queued'>;
+  /** From durable to the level above. */
+  readonly levelDeadlineMs?: number;
 }
 
 export interface OutcomeInput {
@@ -130,6 +162,7 @@ export interface OpenIntent {
   readonly detail: JsonValue;
   readonly at: string;
   readonly deadlineAt?: string;
+  readonly tenant?: string;
 }
 
 export interface StoredEntry {
@@ -144,7 +177,24 @@ export type LedgerState =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'closed' };
 
+export interface PruneOptions {
+  /** Entries below may go; what does not fill a whole piece of storage stays. */
+  readonly first: number;
+  /** On what grounds, e.g. the retention rule; recorded. */
+  readonly basis: string;
+}
+
+export type PruneReport =
+  | { readonly kind: 'pruned'; readonly first: number }
+  | {
+      readonly kind: 'nothing';
+      readonly first: number;
+      readonly reason: 'no-whole-piece' | 'open-intent';
+    };
+
 export interface LedgerStats {
+  /** Index of the first entry that retention has kept. */
+  readonly first: number;
   readonly size: number;
   readonly state: LedgerState;
   readonly openIntents: number;
@@ -205,6 +255,15 @@ export interface Ledger {
   }): Promise<readonly StoredEntry[]>;
   /** Writes the `checkpoint` file now instead of within `publishEveryMs`. */
   publish(): Promise<Checkpoint>;
+  /**
+   * Is the place that we write to still there? Otherwise writing stops (KIN_LEDGER_SEGMENT_LOST).
+   * Each publication asks this; call it on a timer to notice it while nobody writes.
+   */
+  checkPlace(): Promise<void>;
+  /** Somebody else publishes from now on, e.g. with witnesses; undefined: the ledger again. */
+  publishThrough(port: PublishPort | undefined): void;
+  /** Retention: removes whole pieces below `first`, never an open intent. Recorded. */
+  prune(options: PruneOptions): Promise<PruneReport>;
   /** Writes the tlog-tiles tree of the current checkpoint for third-party tools. */
   exportStatic(dir: string): Promise<Checkpoint>;
   stats(): LedgerStats;

@@ -9,12 +9,14 @@
 import type { Checkpoint, LedgerState } from './api.ts';
 import { LedgerError, typedError } from './errors.ts';
 import type { LedgerClock } from './files.ts';
+import { followAll } from './follow.ts';
+import type { EntryFollower } from './follow.ts';
 import type { History } from './history.ts';
 import { encodeRecord, recordSpace } from './record.ts';
 import type { ChainState } from './scan.ts';
+import type { RecordWriter } from './store.ts';
 import { hashLeaf } from './tree.ts';
 import type { HashTree } from './tree.ts';
-import type { Wal } from './wal.ts';
 
 export type Priority = 'ordinary' | 'reserved';
 
@@ -48,9 +50,10 @@ export interface CommitLimits {
 }
 
 export interface CommitterParts {
-  readonly wal: Wal;
+  readonly wal: RecordWriter;
   readonly tree: HashTree;
   readonly history: History;
+  readonly followers: readonly EntryFollower[];
   readonly clock: LedgerClock;
   readonly limits: CommitLimits;
   readonly chain: ChainState;
@@ -215,7 +218,7 @@ export class Committer {
   }
 
   async #commit(group: readonly Waiting[]): Promise<void> {
-    const { tree, wal, history, checkpointFor, unsignedTrailer } = this.#parts;
+    const { tree, wal, history, followers, checkpointFor, unsignedTrailer } = this.#parts;
     const firstIndex = this.#chain.index;
     const leaves = group.map(({ bytes }) => hashLeaf(bytes));
     for (const leaf of leaves) tree.append(leaf);
@@ -234,6 +237,9 @@ export class Committer {
     this.#checkpoint = checkpoint;
     this.groups += 1;
     history.add(firstIndex, place.file, place.offset);
+    for (const [at, { bytes }] of group.entries()) {
+      followAll(followers, firstIndex + at, bytes, leaves[at] ?? hashLeaf(bytes));
+    }
     for (const [at, waiting] of group.entries()) {
       const index = firstIndex + at;
       if (waiting.settled) waiting.onLate?.(index);

@@ -1,19 +1,32 @@
 // What is written into the ledger? Canonical JSON of a closed set of shapes; version 1.
 // E1. Every entry of ours is `{"v":1,"kind":…,"at":…}` in RFC 8785 form, at most 65535 bytes.
-// E2. `intent`, `outcome` and everything under `ledger.` are written by the ledger alone: neither
-//     `record` nor a raw `append` can forge them.
+// E2. `intent`, `outcome` and everything under `ledger.` and `privacy.` are written by the ledger alone: neither
+//     `record` nor a raw `append` can forge them. Nor can a raw `append` forge a tenant's entry.
 
 import { fromUtf8, utf8 } from './bytes.ts';
+import type { EntryMembers } from './api.ts';
 import { LedgerError } from './errors.ts';
+
 import { canonicalJson } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
+import { checkSalt, checkTenantId, tenantOf } from './tenants/tenant-of.ts';
 
 export const ENTRY_BYTES_MAX = 65_535;
 const KIND = /^[a-z][a-z0-9]*([._-][a-z0-9]+)*$/;
 
 export type OutcomeResult = 'succeeded' | 'failed' | 'unknown';
 
-export interface IntentEntry {
+/** What every entry of ours may carry beside its own members. */
+interface SharedMembers {
+  /** Base64url digests of disclosures that are kept outside of the tree, sorted. */
+  readonly private?: readonly string[];
+  /** 128 random bits in base64url (22 characters), so that a leaf hash tells nothing. */
+  readonly salt?: string;
+  /** The tenant whose log holds the entry as well. */
+  readonly tenant?: string;
+}
+
+export interface IntentEntry extends SharedMembers {
   readonly v: 1;
   readonly kind: 'intent';
   /** ISO 8601 wall time of the writer. */
@@ -28,7 +41,7 @@ export interface IntentEntry {
   readonly deadlineAt?: string;
 }
 
-export interface OutcomeEntry {
+export interface OutcomeEntry extends SharedMembers {
   readonly v: 1;
   readonly kind: 'outcome';
   readonly at: string;
@@ -38,7 +51,7 @@ export interface OutcomeEntry {
   readonly detail: JsonValue;
 }
 
-export interface PlainEntry {
+export interface PlainEntry extends SharedMembers {
   readonly v: 1;
   readonly kind: string;
   readonly at: string;
@@ -51,6 +64,22 @@ export type DecodedEntry =
   | { readonly type: 'outcome'; readonly entry: OutcomeEntry }
   | { readonly type: 'plain'; readonly entry: PlainEntry }
   | { readonly type: 'raw' };
+
+const DIGEST = /^[A-Za-z0-9_-]{43}$/;
+const DIGESTS_MAX = 1024;
+
+/** As they stand in the entry; refused when `tenantOf` would not read them back. */
+export function entryMembers(members: EntryMembers | undefined): object {
+  if (members === undefined) return {};
+  const { tenant, salt, private: digests } = members;
+  checkTenantId(tenant);
+  checkSalt(salt);
+  if (digests === undefined) return { tenant, salt };
+  if (digests.length > DIGESTS_MAX || !digests.every((digest) => DIGEST.test(digest))) {
+    throw new LedgerError('KIN_LEDGER_ENTRY_INVALID', 'private members are SHA-256 digests');
+  }
+  return { tenant, salt, private: digests };
+}
 
 export function encodeEntry(entry: object): Uint8Array {
   const bytes = utf8(canonicalJson(entry));
@@ -67,17 +96,17 @@ export function checkLength(bytes: number): void {
 }
 
 /** Refuses kinds that only the ledger itself may write (E2). */
-export function checkPlainKind(kind: string): void {
+export function checkPlainKind(kind: string, isOwn = false): void {
   if (!KIND.test(kind) || kind.length > 128) {
     throw new LedgerError('KIN_LEDGER_ENTRY_INVALID', `"${kind.slice(0, 140)}" is no entry kind`);
   }
-  if (isReserved(kind)) {
+  if (isReserved(kind) && !isOwn) {
     throw new LedgerError('KIN_LEDGER_ENTRY_INVALID', `the kind "${kind}" is reserved`);
   }
 }
 
 function isReserved(kind: string): boolean {
-  return kind === 'intent' || kind === 'outcome' || kind.startsWith('ledger.');
+  return kind === 'intent' || kind === 'outcome' || /^(?:ledger|privacy)[.]/.test(kind);
 }
 
 /** The same reading at append and at recovery, so that what was let in means the same later. */
@@ -103,9 +132,22 @@ function classify(value: JsonObject): DecodedEntry {
     if (typeof intent !== 'number' || !Number.isSafeInteger(intent) || !isResult(result)) {
       return { type: 'raw' };
     }
-    return { type: 'outcome', entry: { v, kind, at, intent, result, detail } };
+    return { type: 'outcome', entry: { v, kind, at, intent, result, detail, ...shared(value) } };
   }
-  return { type: 'plain', entry: { v, kind, at, detail } };
+  return { type: 'plain', entry: { v, kind, at, detail, ...shared(value) } };
+}
+
+function shared(value: JsonObject): SharedMembers {
+  const { private: digests, salt, tenant } = value;
+  return {
+    ...(isTexts(digests) ? { private: digests } : {}),
+    ...(typeof salt === 'string' ? { salt } : {}),
+    ...(typeof tenant === 'string' ? { tenant } : {}),
+  };
+}
+
+function isTexts(value: JsonValue | undefined): value is readonly string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string');
 }
 
 function classifyIntent(value: JsonObject, at: string, detail: JsonValue): DecodedEntry {
@@ -118,6 +160,7 @@ function classifyIntent(value: JsonObject, at: string, detail: JsonValue): Decod
       ...base,
       ...(typeof plan === 'string' ? { plan } : {}),
       ...(typeof deadlineAt === 'string' ? { deadlineAt } : {}),
+      ...shared(value),
     },
   };
 }
@@ -125,6 +168,11 @@ function classifyIntent(value: JsonObject, at: string, detail: JsonValue): Decod
 /** E2 for raw bytes: what reads back as the ledger's own entry may not come from outside. */
 export function checkRawEntry(bytes: Uint8Array): void {
   checkLength(bytes.length);
+  const tenant = tenantOf(bytes);
+  if (tenant !== undefined) {
+    const message = `appended bytes end like an entry of the tenant "${tenant}"`;
+    throw new LedgerError('KIN_LEDGER_ENTRY_INVALID', message);
+  }
   const decoded = decodeEntry(bytes);
   if (decoded.type === 'raw') return;
   if (!isReserved(decoded.entry.kind)) return;

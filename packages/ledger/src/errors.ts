@@ -18,11 +18,22 @@ export type LedgerErrorCode =
   | 'KIN_LEDGER_INTENT_UNKNOWN'
   | 'KIN_LEDGER_INTENT_CLOSED'
   | 'KIN_LEDGER_RANGE'
+  | 'KIN_LEDGER_PRUNED'
+  | 'KIN_LEDGER_TENANT_UNKNOWN'
+  | 'KIN_LEDGER_TENANTS_FULL'
   | 'KIN_LEDGER_NOTE_INVALID'
   | 'KIN_LEDGER_SIGNATURE_INVALID'
+  | 'KIN_LEDGER_SIGNATURE_UNCHECKED'
   | 'KIN_LEDGER_PROOF_INVALID'
   | 'KIN_LEDGER_KEY_INVALID'
+  | 'KIN_LEDGER_POLICY_INVALID'
+  | 'KIN_LEDGER_QUORUM_UNMET'
   | 'KIN_LEDGER_OPTION_INVALID'
+  | 'KIN_LEDGER_HELD'
+  | 'KIN_LEDGER_ERASING'
+  | 'KIN_LEDGER_ERASURE_FAILED'
+  | 'KIN_LEDGER_KEY_UNAVAILABLE'
+  | 'KIN_LEDGER_PAYLOAD_FULL'
   | 'KIN_LEDGER_IO';
 
 const fixes: Readonly<Record<LedgerErrorCode, string>> = {
@@ -46,11 +57,25 @@ const fixes: Readonly<Record<LedgerErrorCode, string>> = {
   KIN_LEDGER_INTENT_UNKNOWN: 'Close an intent by the index that its receipt carries.',
   KIN_LEDGER_INTENT_CLOSED: 'An intent has one outcome. Record further facts as plain entries.',
   KIN_LEDGER_RANGE: 'Ask for an index below the size of the ledger.',
+  KIN_LEDGER_PRUNED: 'Retention removed it. Ask for an index that stats().first still keeps.',
+  KIN_LEDGER_TENANT_UNKNOWN: 'Nothing was ever recorded for this tenant; check its id.',
+  KIN_LEDGER_TENANTS_FULL: 'Raise the limit on tenants; those that have a log go on as before.',
   KIN_LEDGER_NOTE_INVALID: 'Pass the text exactly as the log published it.',
   KIN_LEDGER_SIGNATURE_INVALID: 'Check that the key belongs to this log; if it does, do not trust.',
+  KIN_LEDGER_SIGNATURE_UNCHECKED:
+    'This runtime lacks the algorithm. Check with Node 26, or with a key of another type.',
   KIN_LEDGER_PROOF_INVALID: 'The proof does not match. Do not trust the entry.',
-  KIN_LEDGER_KEY_INVALID: 'Pass a signed-note key text or an Ed25519 key in PEM form.',
+  KIN_LEDGER_KEY_INVALID: 'Pass a signed-note key text, or a key in PEM form with its name.',
+  KIN_LEDGER_POLICY_INVALID: 'Correct the line of the trust policy that the message names.',
+  KIN_LEDGER_QUORUM_UNMET: 'Ask for a copy with more cosignatures; do not trust it until then.',
   KIN_LEDGER_OPTION_INVALID: 'Correct the option that the message names.',
+  KIN_LEDGER_HELD: 'Release the legal hold that the message names, or wait until it is released.',
+  KIN_LEDGER_ERASING: 'The data of this subject is being erased; try again when that has ended.',
+  KIN_LEDGER_ERASURE_FAILED:
+    'The key or the payloads could not be destroyed for certain. Check the disk and restart: ' +
+    'the erasure is taken up again.',
+  KIN_LEDGER_KEY_UNAVAILABLE: 'Check the key store (KMS or key file); nothing is lost meanwhile.',
+  KIN_LEDGER_PAYLOAD_FULL: 'Set a retention for the tenants, compact, or raise the stated limit.',
   KIN_LEDGER_IO: 'Check the disk, the folder and its permissions.',
 };
 

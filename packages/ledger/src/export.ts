@@ -1,22 +1,32 @@
 // How does a log outlive this program? The static tlog-tiles tree: `checkpoint`, `tile/<L>/<N>` and
 // `tile/entries/<N>`, which third-party clients read from any web server or folder.
+// A pruned log exports what it still has: all hashes from level 1 up, and from the first tile that
+// is complete again also leaves and entries (the minimum index of the specification).
 // T2. The checkpoint is written last, so that a reader never sees one without its tiles.
 
 import type { Checkpoint } from './api.ts';
+import { BASE, readBase } from './base.ts';
 import { fromUtf8, toBase64, utf8 } from './bytes.ts';
 import { LedgerError } from './errors.ts';
 import { replaceFile } from './files.ts';
 import type { Files } from './files.ts';
+import { LocalStore } from './local-store.ts';
 import { nodeFiles } from './node-files.ts';
-import { CHAIN_START, listSegments, loadSegment, scanSegment } from './scan.ts';
+import { eachEntry } from './record.ts';
+import { CHAIN_START, scanSegment } from './scan.ts';
+import type { ChainState } from './scan.ts';
+import type { RecordStore } from './store.ts';
 import { HashTree, hashLeaf } from './tree.ts';
-import { nodeHash } from './merkle.ts';
+import type { TreePrefix } from './tree.ts';
+import { HASH_BYTES, nodeHash } from './merkle.ts';
 import { verifyCheckpoint } from './verify.ts';
 
 const WIDTH = 256;
 
 export interface ExportOptions {
+  /** Where the tree is written, and where the ledger's folder is unless `store` says. */
   readonly files?: Files;
+  readonly store?: RecordStore;
   /** The checkpoint to export at; default: that of the last record. */
   readonly upTo?: { readonly size: number; readonly text: string };
   readonly allowUnsigned?: boolean;
@@ -34,17 +44,19 @@ export async function exportStatic(
   if ((await files.list(out)).length > 0) {
     throw new LedgerError('KIN_LEDGER_OPTION_INVALID', `${out} is not empty`);
   }
+  const store = options.store ?? new LocalStore(files, dir.replace(/\/+$/, ''));
   const writer = new TileWriter(files, out);
   const limit = options.upTo?.size ?? Infinity;
   let text = options.upTo?.text ?? '';
-  let chain = CHAIN_START;
-  const segments = await listSegments(files, `${dir}/seg`);
-  for (const [at, { file }] of segments.entries()) {
-    // Behind the start of the next segment stands what a failed sync left in doubt.
-    const next = segments[at + 1]?.first ?? Infinity;
-    const bytes = await loadSegment(files, `${dir}/seg/${file}`);
-    const step = scanSegment(bytes, chain, Math.min(limit, next), (record) => {
-      for (const entry of record.entries) writer.add(entry);
+  const base = (await readBase(store, BASE, vkey))?.base;
+  if (base !== undefined) writer.restore(base.prefix);
+  let chain: ChainState =
+    base === undefined ? CHAIN_START : { index: base.first, hash: base.chain };
+  for await (const piece of store.pieces(chain.index)) {
+    const { file, next } = piece;
+    // Behind the start of the next piece stands what a failed sync left in doubt.
+    const step = scanSegment(await piece.load(), chain, Math.min(limit, next), (record) => {
+      eachEntry(record, (entry) => writer.add(entry));
       if (options.upTo === undefined) text = fromUtf8(record.trailer) ?? '';
     });
     chain = step.chain;
@@ -56,6 +68,7 @@ export async function exportStatic(
       });
     }
     await writer.flush(false);
+    if (chain.index >= limit) break;
   }
   await writer.flush(true);
   const verdict = verifyCheckpoint(text, vkey);
@@ -80,6 +93,8 @@ class TileWriter {
   readonly #counts: number[] = [];
   #bundle: Uint8Array[] = [];
   #bundles = 0;
+  /** Pruned entries of the current bundle: it is left out while there are any. */
+  #missing = 0;
   readonly #ready: { readonly path: string; readonly bytes: Uint8Array }[] = [];
 
   constructor(files: Files, out: string) {
@@ -95,6 +110,20 @@ class TileWriter {
     return this.#tree.root();
   }
 
+  /** The tree goes on behind pruned entries; their last, ragged bundle cannot be written. */
+  restore(prefix: TreePrefix): void {
+    this.#tree.restore(prefix);
+    const complete = prefix.tiles.length / HASH_BYTES;
+    this.#bundles = complete;
+    this.#counts[0] = complete;
+    for (const hash of slices(prefix.tiles)) this.#put(1, hash);
+    for (const leaf of slices(prefix.leaves)) {
+      this.#put(0, leaf);
+      this.#missing += 1;
+      this.#bundle.push(EMPTY, EMPTY);
+    }
+  }
+
   add(entry: Uint8Array): void {
     const length = Uint8Array.of(entry.length >> 8, entry.length & 0xff);
     this.#bundle.push(length, Uint8Array.from(entry));
@@ -102,7 +131,8 @@ class TileWriter {
     this.#tree.append(leaf);
     this.#put(0, leaf);
     if (this.#bundle.length === 2 * WIDTH) {
-      this.#queue(`tile/entries/${tilePath(this.#bundles)}`, this.#bundle);
+      if (this.#missing === 0) this.#queue(`tile/entries/${tilePath(this.#bundles)}`, this.#bundle);
+      this.#missing = 0;
       this.#bundles += 1;
       this.#bundle = [];
     }
@@ -135,7 +165,7 @@ class TileWriter {
 
   #queuePartial(): void {
     const width = this.#bundle.length / 2;
-    if (width > 0) {
+    if (width > 0 && this.#missing === 0) {
       this.#queue(`tile/entries/${tilePath(this.#bundles)}.p/${width}`, this.#bundle);
     }
     for (const [level, tile] of this.#levels.entries()) {
@@ -146,6 +176,14 @@ class TileWriter {
 
   #queue(path: string, parts: readonly Uint8Array[]): void {
     this.#ready.push({ path, bytes: Buffer.concat(parts) });
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+function* slices(hashes: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < hashes.length; at += HASH_BYTES) {
+    yield Uint8Array.from(hashes.subarray(at, at + HASH_BYTES));
   }
 }
 

@@ -4,19 +4,23 @@
 // X2. Every root is recomputed and every signature checked, so a rewritten history with correct
 //     checksums is found as well.
 
+import { BASE, PruneNotes, readBase } from './base.ts';
+import type { ReadBase } from './base.ts';
 import { fromUtf8, toBase64 } from './bytes.ts';
-import { errorText } from './errors.ts';
+import { LedgerError, errorText } from './errors.ts';
 import type { Files } from './files.ts';
+import { canonicalJson } from './json.ts';
+import { LocalStore } from './local-store.ts';
 import { emptyRoot } from './merkle.ts';
 import { nodeFiles } from './node-files.ts';
-import { formatTreeHead } from './note.ts';
+import { formatTreeHead, parseVkey } from './note.ts';
 import type { RecordView } from './record.ts';
-import { RECORD_ALIGN, readRecord } from './record.ts';
-import { CHAIN_START, listSegments, loadSegment, scanSegment } from './scan.ts';
-import type { ChainState, ScanStep, SegmentName } from './scan.ts';
+import { RECORD_ALIGN, eachEntry, readRecord } from './record.ts';
+import { CHAIN_START, scanSegment } from './scan.ts';
+import type { ChainState, ScanStep } from './scan.ts';
+import type { Piece, RecordStore } from './store.ts';
 import { HashTree, hashLeaf } from './tree.ts';
 import { verifyCheckpoint } from './verify.ts';
-import { parseVkey } from './note.ts';
 
 export interface FsckFinding {
   readonly code: 'KIN_LEDGER_CORRUPT' | 'KIN_LEDGER_WRONG_KEY' | 'KIN_LEDGER_IO';
@@ -35,6 +39,8 @@ export interface FsckNote {
 }
 
 export interface FsckTotals {
+  /** The first entry that retention has kept. */
+  readonly first: number;
   readonly size: number;
   readonly root: string;
   readonly records: number;
@@ -48,6 +54,8 @@ export type FsckReport =
 
 export interface FsckOptions {
   readonly files?: Files;
+  /** Where the log lives, when it is no folder. */
+  readonly store?: RecordStore;
   /** Accepts the unsigned trailers of a ledger opened with `signing: 'lazy'`. */
   readonly allowUnsigned?: boolean;
 }
@@ -56,33 +64,47 @@ const FINDINGS_MAX = 100;
 const LIVE_ROUNDS = 8;
 
 /** `dir` is the ledger's folder. */
-export function verifyLedgerDir(
+export async function verifyLedgerDir(
   dir: string,
   vkey: string,
   options: FsckOptions = {},
 ): Promise<FsckReport> {
-  return new Check(dir, vkey, options).run();
+  const place = dir.replace(/\/+$/, '');
+  const store = options.store ?? new LocalStore(options.files ?? nodeFiles(), place);
+  let report: FsckReport;
+  let check: Check;
+  let rounds = 0;
+  do {
+    check = new Check(store, vkey, options.allowUnsigned ?? false);
+    report = await check.run();
+    rounds += 1;
+    // Pruning beside us takes away what we were about to read: then everything is read again.
+  } while (report.kind === 'damaged' && rounds < LIVE_ROUNDS && (await check.isOvertaken()));
+  return report;
 }
 
 class Check {
-  readonly #dir: string;
+  readonly #store: RecordStore;
   readonly #vkey: string;
-  readonly #files: Files;
+  readonly #origin: string;
   readonly #allowUnsigned: boolean;
   readonly #findings: FsckFinding[] = [];
   readonly #notes: FsckNote[] = [];
   readonly #tree = new HashTree(() => Promise.reject(new Error('not needed')));
+  readonly #pruned = new PruneNotes();
+  #base: ReadBase | undefined;
+  #baseRoot: string | undefined;
   #records = 0;
   #checkpoint = '';
   #publishedText = '';
   #publishedSize = 0;
   #publishedRoot: string | undefined;
 
-  constructor(dir: string, vkey: string, options: FsckOptions) {
-    this.#dir = dir.replace(/\/+$/, '');
+  constructor(store: RecordStore, vkey: string, allowUnsigned: boolean) {
+    this.#store = store;
     this.#vkey = vkey;
-    this.#files = options.files ?? nodeFiles();
-    this.#allowUnsigned = options.allowUnsigned ?? false;
+    this.#origin = parseVkey(vkey)?.name ?? '';
+    this.#allowUnsigned = allowUnsigned;
   }
 
   async run(): Promise<FsckReport> {
@@ -91,21 +113,16 @@ class Check {
       // Read first: a writer that goes on meanwhile can only make the log longer.
       await this.#readPublished();
       await this.#checkIdentity();
-      const names = await listSegments(this.#files, `${this.#dir}/seg`);
-      segments = names.length;
+      await this.#readBase();
+      segments = await this.#checkPieces();
       if (segments === 0) this.#find('seg', 0, 0, 'there are no segments');
-      await this.#checkSegments(names);
+      this.#compareBase();
       this.#comparePublished();
     } catch (cause) {
-      this.#add({
-        code: 'KIN_LEDGER_IO',
-        file: this.#dir,
-        offset: 0,
-        index: 0,
-        reason: errorText(cause),
-      });
+      this.#failed(cause);
     }
     const totals: FsckTotals = {
+      first: this.#base?.base.first ?? 0,
       size: this.#tree.size,
       root: toBase64(this.#tree.root()),
       records: this.#records,
@@ -117,54 +134,66 @@ class Check {
   }
 
   async #checkIdentity(): Promise<void> {
-    const bytes = await this.#files.readWhole(`${this.#dir}/log.json`, 65_536);
+    const bytes = await this.#store.readDocument('log.json', 65_536);
     const text = bytes === undefined ? '' : (fromUtf8(bytes) ?? '');
-    const origin = parseVkey(this.#vkey)?.name ?? '';
-    const expected = `{"format":1,"origin":${JSON.stringify(origin)},"vkey":"${this.#vkey}"}\n`;
-    if (text === expected) return;
-    const reason = text === '' ? 'missing' : 'not the identity of the log of this key';
+    const identity = canonicalJson({ format: 1, origin: this.#origin, vkey: this.#vkey });
+    if (text === `${identity}\n`) return;
+    const reason = bytes === undefined ? 'missing' : 'not the identity of the log of this key';
     this.#find('log.json', 0, 0, reason);
   }
 
-  async #checkSegments(names: readonly SegmentName[]): Promise<void> {
-    let chain = CHAIN_START;
-    for (const [at, name] of names.entries()) {
-      const limit = names[at + 1]?.first ?? Infinity;
-      const { bytes, step } = await this.#scan(name.file, chain, limit);
+  async isOvertaken(): Promise<boolean> {
+    const now = await readBase(this.#store, BASE, this.#vkey).catch(() => this.#base);
+    return now?.digest !== this.#base?.digest;
+  }
+
+  async #readBase(): Promise<void> {
+    this.#base = await readBase(this.#store, BASE, this.#vkey);
+    if (this.#base !== undefined) this.#tree.restore(this.#base.base.prefix);
+  }
+
+  async #checkPieces(): Promise<number> {
+    const base = this.#base?.base;
+    let chain = base === undefined ? CHAIN_START : { index: base.first, hash: base.chain };
+    let pieces = 0;
+    for await (const piece of this.#store.pieces(chain.index)) {
+      pieces += 1;
+      if (pieces === 1 && piece.first !== chain.index) {
+        const reason = `entries ${chain.index} to ${piece.first - 1} are missing`;
+        this.#find(piece.file, 0, chain.index, reason);
+        return pieces;
+      }
+      const { bytes, step } = await this.#scan(piece, chain);
       chain = step.chain;
-      const go = this.#segmentEnd(name, bytes, limit, step);
-      if (!go) return;
+      if (!this.#pieceEnd(piece, bytes, step)) return pieces;
     }
+    return pieces;
   }
 
   /**
-   * In the last segment a running writer may put records where we have looked already. Damage does
+   * In the last piece a running writer may put records where we have looked already. Damage does
    * not go away by looking again; a record that was being written does.
    */
-  async #scan(
-    file: string,
-    chain: ChainState,
-    limit: number,
-  ): Promise<{ bytes: Buffer; step: ScanStep }> {
-    const path = `${this.#dir}/seg/${file}`;
-    const visit = (record: RecordView): void => this.#record(file, record);
-    let bytes = await loadSegment(this.#files, path);
-    let step = scanSegment(bytes, chain, limit, visit);
-    for (let round = 0; round < LIVE_ROUNDS && limit === Infinity; round++) {
+  async #scan(piece: Piece, chain: ChainState): Promise<{ bytes: Buffer; step: ScanStep }> {
+    const visit = (record: RecordView): void => this.#record(piece.file, record);
+    let bytes = await piece.load();
+    let step = scanSegment(bytes, chain, piece.next, visit);
+    for (let round = 0; round < LIVE_ROUNDS && piece.next === Infinity; round++) {
       const { end } = step;
       if (end.kind !== 'damaged') break;
-      const again = await loadSegment(this.#files, path);
+      const again = await piece.load();
       const before = bytes.subarray(end.offset, end.until);
       if (Buffer.compare(before, again.subarray(end.offset, end.until)) === 0) break;
       bytes = again;
-      step = scanSegment(bytes, step.chain, limit, visit, end.offset);
+      step = scanSegment(bytes, step.chain, piece.next, visit, end.offset);
     }
     return { bytes, step };
   }
 
   /** False: the chain is broken here, later entries cannot be tied to the tree any more. */
-  #segmentEnd(name: SegmentName, bytes: Buffer, limit: number, step: ScanStep): boolean {
+  #pieceEnd(name: Piece, bytes: Buffer, step: ScanStep): boolean {
     const { chain, end } = step;
+    const limit = name.next;
     if (chain.index === limit) {
       if (end.kind !== 'end') this.#note(name.file, end, 'repeated in the next segment');
       return true;
@@ -200,17 +229,18 @@ class Check {
 
   /** X2. */
   #record(file: string, record: RecordView): void {
-    for (const entry of record.entries) {
+    const baseSize = this.#base?.base.size ?? -1;
+    eachEntry(record, (entry) => {
       this.#tree.append(hashLeaf(entry));
-      if (this.#tree.size === this.#publishedSize) {
-        this.#publishedRoot = toBase64(this.#tree.root());
-      }
-    }
+      if (this.#base !== undefined) this.#pruned.learn(entry);
+      const { size } = this.#tree;
+      if (size === this.#publishedSize) this.#publishedRoot = toBase64(this.#tree.root());
+      if (size === baseSize) this.#baseRoot = toBase64(this.#tree.root());
+    });
     this.#records += 1;
     const text = fromUtf8(record.trailer) ?? '';
     this.#checkpoint = text;
-    const origin = parseVkey(this.#vkey)?.name ?? '';
-    const expected = formatTreeHead(origin, this.#tree.size, this.#tree.root());
+    const expected = formatTreeHead(this.#origin, this.#tree.size, this.#tree.root());
     if (record.unsigned && this.#allowUnsigned) {
       if (text !== expected) this.#find(file, record.offset, record.firstIndex, 'root differs');
       return;
@@ -225,7 +255,7 @@ class Check {
   }
 
   async #readPublished(): Promise<void> {
-    const bytes = await this.#files.readWhole(`${this.#dir}/checkpoint`, 1_000_000);
+    const bytes = await this.#store.readDocument('checkpoint', 1_000_000);
     if (bytes === undefined) return;
     this.#publishedText = fromUtf8(bytes) ?? '?';
     const verdict = verifyCheckpoint(this.#publishedText, this.#vkey);
@@ -240,11 +270,39 @@ class Check {
 
   #comparePublished(): void {
     if (this.#publishedText === '' || this.#findings.length > 0) return;
-    if (this.#publishedRoot === undefined) {
+    const isBelowBase = this.#publishedSize < (this.#base?.base.first ?? 0);
+    if (this.#publishedRoot === undefined && isBelowBase) {
+      this.#find('checkpoint', 0, this.#publishedSize, 'older than the pruned entries');
+    } else if (this.#publishedRoot === undefined) {
       const reason = `${this.#publishedSize} entries were published, the segments hold fewer`;
       this.#find('checkpoint', 0, this.#tree.size, reason);
     } else if (this.#publishedText.split('\n')[2] !== this.#publishedRoot) {
       this.#find('checkpoint', 0, this.#publishedSize, 'published root differs');
+    }
+  }
+
+  /** BA1 of the base. */
+  #compareBase(): void {
+    if (this.#base === undefined || this.#findings.length > 0) return;
+    const { base, digest, root } = this.#base;
+    const reason =
+      this.#baseRoot === undefined
+        ? `the log ends below its size ${base.size}`
+        : this.#baseRoot !== root
+          ? 'its root differs'
+          : this.#pruned.names(digest)
+            ? undefined
+            : 'no entry of the log names it';
+    if (reason !== undefined) this.#find(BASE, 0, base.first, reason);
+  }
+
+  #failed(cause: unknown): void {
+    const place = cause instanceof LedgerError ? cause.place : undefined;
+    const reason = errorText(cause);
+    if (place !== undefined) this.#find(place.file, place.offset, place.index, reason);
+    else {
+      const file = this.#store.place;
+      this.#add({ code: 'KIN_LEDGER_IO', file, offset: 0, index: 0, reason });
     }
   }
 

@@ -1,32 +1,48 @@
-// Where on the disk is entry N? The place of every record, and a small cache of decoded ones.
+// Where is entry N? The place of every record, and a small cache of decoded ones.
 
-import { LedgerError, typedError } from './errors.ts';
-import type { Files } from './files.ts';
-import { HEADER_BYTES, RECORD_ALIGN, paddedLength, readHeader, readRecord } from './record.ts';
+import { LedgerError, isLedgerError, typedError } from './errors.ts';
+import { HEADER_BYTES, RECORD_ALIGN, entriesOf, paddedLength } from './record.ts';
+import { readHeader, readRecord } from './record.ts';
 import type { RecordView } from './record.ts';
+import type { RecordStore } from './store.ts';
 
 const CACHED_MAX = 8;
 const PAGE_BYTES = 4 * 1024 * 1024;
 
 export class History {
-  readonly #files: Files;
-  readonly #dir: string;
-  readonly #firsts: number[] = [];
-  readonly #offsets: number[] = [];
-  readonly #segments: number[] = [];
-  readonly #segmentFiles: string[] = [];
+  readonly #store: RecordStore;
+  #firsts: number[] = [];
+  #offsets: number[] = [];
+  #pieces: number[] = [];
+  readonly #files: string[] = [];
   readonly #cache = new Map<number, readonly Uint8Array[]>();
+  #first = 0;
 
-  constructor(files: Files, dir: string) {
-    this.#files = files;
-    this.#dir = dir;
+  constructor(store: RecordStore) {
+    this.#store = store;
+  }
+
+  /** The first entry that is kept. */
+  get first(): number {
+    return this.#first;
   }
 
   add(firstIndex: number, file: string, offset: number): void {
-    if (this.#segmentFiles.at(-1) !== file) this.#segmentFiles.push(file);
+    if (this.#files.at(-1) !== file) this.#files.push(file);
     this.#firsts.push(firstIndex);
     this.#offsets.push(offset);
-    this.#segments.push(this.#segmentFiles.length - 1);
+    this.#pieces.push(this.#files.length - 1);
+  }
+
+  /** Entries below `first` are gone, or about to be. A record starts at `first`. */
+  forget(first: number): void {
+    this.#first = first;
+    const from = this.#firsts.findIndex((start) => start >= first);
+    const count = from < 0 ? this.#firsts.length : from;
+    this.#firsts = this.#firsts.slice(count);
+    this.#offsets = this.#offsets.slice(count);
+    this.#pieces = this.#pieces.slice(count);
+    this.#cache.clear();
   }
 
   async entry(index: number): Promise<Uint8Array> {
@@ -39,18 +55,32 @@ export class History {
   async range(from: number, count: number, whole = false): Promise<readonly Uint8Array[]> {
     const found: Uint8Array[] = [];
     let bytes = 0;
-    let at = this.#recordOf(from);
-    while (found.length < count && at < this.#firsts.length) {
-      const entries = await this.#record(at);
-      const skip = Math.max(0, from - (this.#firsts[at] ?? 0));
-      for (const entry of entries.slice(skip, skip + count - found.length)) {
+    let next = from;
+    // By index, not by position: pruning may move the positions while we read.
+    while (found.length < count) {
+      if (next < this.#first) throw pruned(this.#first);
+      const at = this.#recordOf(next);
+      const first = this.#firsts[at] ?? next;
+      const entries = await this.#record(first, at);
+      const wanted = entries.slice(next - first, next - first + count - found.length);
+      if (wanted.length === 0) return found;
+      for (const entry of wanted) {
         if (!whole && bytes > PAGE_BYTES) return found;
         found.push(entry);
         bytes += entry.length;
       }
-      at += 1;
+      next += wanted.length;
     }
     return found;
+  }
+
+  /** The hash of the record in front of the one that starts at `first`. */
+  async chainBefore(first: number): Promise<Uint8Array> {
+    const at = this.#recordOf(first);
+    if (this.#firsts[at] !== first) {
+      throw new LedgerError('KIN_LEDGER_RANGE', `no record starts at ${first}`);
+    }
+    return Uint8Array.from((await this.#load(at)).previous);
   }
 
   /** Binary search: the last record that starts at or before the index. */
@@ -65,13 +95,15 @@ export class History {
     return low;
   }
 
-  async #record(at: number): Promise<readonly Uint8Array[]> {
-    const cached = this.#cache.get(at);
+  async #record(first: number, at: number): Promise<readonly Uint8Array[]> {
+    const cached = this.#cache.get(first);
     if (cached !== undefined) return cached;
-    const { entries } = await this.#load(at).catch((cause: unknown) => {
-      throw typedError(cause, `cannot read the ledger in ${this.#dir}`);
+    if (at >= this.#firsts.length) return [];
+    const entries = await this.#load(at).then(entriesOf, (cause: unknown) => {
+      if (first < this.#first) throw pruned(this.#first);
+      throw typedError(cause, `cannot read the ledger in ${this.#store.place}`);
     });
-    this.#cache.set(at, entries);
+    this.#cache.set(first, entries);
     for (const key of this.#cache.keys()) {
       if (this.#cache.size <= CACHED_MAX) break;
       this.#cache.delete(key);
@@ -80,25 +112,31 @@ export class History {
   }
 
   async #load(at: number): Promise<RecordView> {
-    const file = this.#segmentFiles[this.#segments[at] ?? 0] ?? '';
+    const file = this.#files[this.#pieces[at] ?? 0] ?? '';
     const offset = this.#offsets[at] ?? 0;
     const index = this.#firsts[at] ?? 0;
-    const handle = await this.#files.open(`${this.#dir}/${file}`, 'read');
-    try {
-      let bytes = asBuffer(await handle.read(offset, RECORD_ALIGN));
-      const head = readHeader(bytes, 0);
-      const used = head.kind === 'header' ? head.used : HEADER_BYTES;
-      if (used > RECORD_ALIGN) bytes = asBuffer(await handle.read(offset, paddedLength(used)));
-      const read = readRecord(bytes, 0);
-      if (read.kind === 'record' && read.record.firstIndex === index) return read.record;
-      const reason = read.kind === 'bad' ? read.reason : 'another record stands there';
-      throw new LedgerError('KIN_LEDGER_CORRUPT', `${file} at byte ${offset}: ${reason}`, {
-        place: { file, offset, index },
-      });
-    } finally {
-      await handle.close();
+    let bytes = asBuffer(await this.#store.read(file, offset, RECORD_ALIGN));
+    const head = readHeader(bytes, 0);
+    const used = head.kind === 'header' ? head.used : HEADER_BYTES;
+    if (used > RECORD_ALIGN) {
+      bytes = asBuffer(await this.#store.read(file, offset, paddedLength(used)));
     }
+    const read = readRecord(bytes, 0);
+    if (read.kind === 'record' && read.record.firstIndex === index) return read.record;
+    const reason = read.kind === 'bad' ? read.reason : 'another record stands there';
+    throw new LedgerError('KIN_LEDGER_CORRUPT', `${file} at byte ${offset}: ${reason}`, {
+      place: { file, offset, index },
+    });
   }
+}
+
+/** Is that failure only retention at work? */
+export function isPruned(cause: unknown): boolean {
+  return isLedgerError(cause) && cause.code === 'KIN_LEDGER_PRUNED';
+}
+
+function pruned(first: number): LedgerError {
+  return new LedgerError('KIN_LEDGER_PRUNED', `entries below ${first} were pruned`);
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

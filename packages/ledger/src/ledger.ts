@@ -17,59 +17,41 @@ import type {
   LedgerStats,
   OpenIntent,
   OutcomeInput,
-  RecoveryReport,
+  PruneOptions,
+  PruneReport,
   StoredEntry,
 } from './api.ts';
 import { toBase64, utf8 } from './bytes.ts';
-import type { Committed, Committer, Priority } from './commit.ts';
-import { checkPlainKind, checkRawEntry, decodeEntry, encodeEntry } from './entry.ts';
+import type { Committed, Priority } from './commit.ts';
+import { checkPlainKind, checkRawEntry, decodeEntry, encodeEntry, entryMembers } from './entry.ts';
 import type { IntentEntry } from './entry.ts';
 import { LedgerError, errorText } from './errors.ts';
 import { exportStatic } from './export.ts';
-import { replaceFile } from './files.ts';
-import type { Files, FolderLock, LedgerClock } from './files.ts';
-import type { History } from './history.ts';
-import type { IntentBook } from './intents.ts';
 import { canonicalJson } from './json.ts';
-import type { JsonValue } from './json.ts';
+import type { JsonObject, JsonValue } from './json.ts';
+import type { LedgerParts } from './ledger-parts.ts';
+import { Levels } from './levels.ts';
+import type { PublishPort } from './levels.ts';
+import { OWN } from './own.ts';
 import { formatProof } from './proof.ts';
+import { PRUNE_ACTION, prune } from './prune.ts';
 import { makeReceipt } from './receipt.ts';
-import type { HashTree } from './tree.ts';
-import type { Wal } from './wal.ts';
 
 const PAGE_ENTRIES_MAX = 1000;
 const CLOSE_DEADLINE_MS = 10_000;
 
-export interface LedgerParts {
-  readonly dir: string;
-  readonly origin: string;
-  readonly vkey: string;
-  readonly files: Files;
-  readonly clock: LedgerClock;
-  readonly lock: FolderLock;
-  readonly wal: Wal;
-  readonly tree: HashTree;
-  readonly history: History;
-  readonly intents: IntentBook;
-  readonly committer: Committer;
-  readonly appendDeadlineMs: number;
-  readonly publishEveryMs: number;
-  readonly allowUnsigned: boolean;
-  readonly recovery: RecoveryReport;
-}
-
 export class LocalLedger implements Ledger {
   readonly #parts: LedgerParts;
+  readonly #levels: Levels;
   #lost = 0;
   #gapPending = false;
   #fullSince: string | undefined;
-  #publishedAtMs: number;
-  #publishing: Promise<unknown> = Promise.resolve();
+  #pruning: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   constructor(parts: LedgerParts) {
     this.#parts = parts;
-    this.#publishedAtMs = parts.clock.monotonicMs();
+    this.#levels = new Levels(parts);
   }
 
   get origin(): string {
@@ -102,20 +84,27 @@ export class LocalLedger implements Ledger {
   ): Promise<AppendedDurably>;
   record(kind: string, detail: unknown, options: AppendOptions): Promise<Appended>;
   async record(kind: string, detail: unknown, options: AppendOptions = {}): Promise<Appended> {
-    checkPlainKind(kind);
-    return this.#add(encodeEntry({ v: 1, kind, at: this.#now(), detail: detail ?? null }), options);
+    checkPlainKind(kind, options[OWN]);
+    const own = { v: 1, kind, at: this.#now(), detail: detail ?? null };
+    return this.#add(encodeEntry({ ...own, ...entryMembers(options.members) }), options);
   }
 
   async intent(input: IntentInput): Promise<Intent> {
+    const { wait = 'durable', levelDeadlineMs } = input;
+    this.#levels.check(wait);
     const entry = this.#intentEntry(input);
-    const bytes = encodeEntry(entry);
+    const bytes = encodeEntry({ ...entry, ...entryMembers(input.members) });
     const { index, checkpoint } = await this.#parts.committer.submit({
       bytes,
       priority: 'ordinary',
       deadlineMs: input.appendDeadlineMs ?? this.#parts.appendDeadlineMs,
-      onLate: (late) => this.#closeLate(late, entry),
+      onLate: (late) => this.#closeLate(late),
     });
-    this.#parts.intents.opened(index, entry);
+    await this.#levels.reach(index, wait, levelDeadlineMs).catch((cause: unknown) => {
+      // L2: nobody gets a receipt for it.
+      this.#closeLate(index);
+      throw cause;
+    });
     return {
       index,
       receipt: this.#receipt(index, bytes, checkpoint),
@@ -130,8 +119,9 @@ export class LocalLedger implements Ledger {
   async closeIntent(index: number, { result, detail }: OutcomeInput): Promise<AppendedDurably> {
     const { intents } = this.#parts;
     const entry = { v: 1, kind: 'outcome', at: this.#now(), intent: index, result, detail };
-    const bytes = encodeEntry({ ...entry, detail: detail ?? null });
     intents.claim(index, this.size);
+    const owner = this.#ownerOf(index);
+    const bytes = encodeEntry({ ...entry, detail: detail ?? null, ...owner });
     try {
       const committed = await this.#commit(bytes, 'reserved', this.#parts.appendDeadlineMs, () =>
         intents.closed(index),
@@ -147,7 +137,7 @@ export class LocalLedger implements Ledger {
   }
 
   async receipt(index: number): Promise<LedgerReceipt> {
-    this.#checkIndex(index);
+    this.#checkKept(index);
     const checkpoint = this.checkpoint();
     return this.#receipt(index, await this.#parts.history.entry(index), checkpoint);
   }
@@ -157,7 +147,7 @@ export class LocalLedger implements Ledger {
   }
 
   async prove(index: number): Promise<string> {
-    this.#checkIndex(index);
+    this.#checkKept(index);
     const { size, text } = this.checkpoint();
     const hashes = await this.#parts.tree.inclusion(index, size);
     return formatProof({ index: BigInt(index), hashes, checkpoint: text });
@@ -176,7 +166,7 @@ export class LocalLedger implements Ledger {
   }
 
   async read(index: number): Promise<StoredEntry> {
-    this.#checkIndex(index);
+    this.#checkKept(index);
     const bytes = await this.#parts.history.entry(index);
     return { index, bytes, decoded: decodeEntry(bytes) };
   }
@@ -192,25 +182,34 @@ export class LocalLedger implements Ledger {
   }
 
   publish(): Promise<Checkpoint> {
-    this.#publishedAtMs = this.#parts.clock.monotonicMs();
-    const published = this.#publishing.then(() => this.#publishNow());
-    this.#publishing = published.catch(() => undefined);
-    return published;
+    return this.#levels.publish();
+  }
+
+  checkPlace(): Promise<void> {
+    return this.#levels.checkPlace();
+  }
+
+  publishThrough(port: PublishPort | undefined): void {
+    this.#levels.through(port);
+  }
+
+  prune(options: PruneOptions): Promise<PruneReport> {
+    const pruned = this.#pruning.then(() => this.#pruneNow(options));
+    this.#pruning = pruned.catch(() => undefined);
+    return pruned;
   }
 
   exportStatic(dir: string): Promise<Checkpoint> {
-    const { files, vkey, allowUnsigned } = this.#parts;
+    const { files, vkey, allowUnsigned, store } = this.#parts;
     const { text, size } = this.checkpoint();
-    return exportStatic(this.#parts.dir, dir, vkey, {
-      files,
-      upTo: { size, text },
-      allowUnsigned,
-    });
+    const upTo = { size, text };
+    return exportStatic(store.place, dir, vkey, { files, store, upTo, allowUnsigned });
   }
 
   stats(): LedgerStats {
-    const { committer, intents, recovery } = this.#parts;
+    const { committer, history, intents, recovery } = this.#parts;
     return {
+      first: history.first,
       size: this.size,
       state: this.#state(),
       openIntents: intents.size,
@@ -226,16 +225,9 @@ export class LocalLedger implements Ledger {
     return this.#closing;
   }
 
-  /** Called after every group: keeps the `checkpoint` file near the log without any timer. */
+  /** Called after every group. */
   committed(): void {
-    const { clock, publishEveryMs } = this.#parts;
-    if (clock.monotonicMs() - this.#publishedAtMs < publishEveryMs) return;
-    this.publish().catch((cause: unknown) => {
-      // A full disk must not stop appends: the log itself is safe without this file.
-      if (cause instanceof LedgerError && cause.code === 'KIN_LEDGER_SEGMENT_LOST') {
-        this.#parts.committer.fail(cause);
-      }
-    });
+    this.#levels.grown();
   }
 
   /** The disk has no room for another segment, or has again: recorded in the reserved space. */
@@ -259,8 +251,11 @@ export class LocalLedger implements Ledger {
       this.#commit(bytes, 'ordinary', Infinity).catch(() => this.#countLoss());
       return { kind: 'queued' };
     }
-    const deadlineMs = options.deadlineMs ?? this.#parts.appendDeadlineMs;
-    return durable(await this.#commit(bytes, 'ordinary', deadlineMs));
+    const { wait = 'durable', deadlineMs = this.#parts.appendDeadlineMs } = options;
+    this.#levels.check(wait);
+    const committed = await this.#commit(bytes, 'ordinary', deadlineMs);
+    await this.#levels.reach(committed.index, wait, options.levelDeadlineMs);
+    return durable(committed);
   }
 
   /** L3: one entry for however many losses pile up until the disk takes entries again. */
@@ -285,8 +280,7 @@ export class LocalLedger implements Ledger {
   }
 
   /** L2. */
-  #closeLate(index: number, entry: IntentEntry): void {
-    this.#parts.intents.opened(index, entry);
+  #closeLate(index: number): void {
     const detail = { reason: 'receipt-not-issued' };
     this.closeIntent(index, { result: 'failed', detail }).catch(() => {
       // Stays open and is reconciled like any other intent without an outcome.
@@ -294,7 +288,7 @@ export class LocalLedger implements Ledger {
   }
 
   #intentEntry(input: IntentInput): IntentEntry {
-    checkPlainKind(input.kind);
+    checkPlainKind(input.kind, input[OWN]);
     const now = this.#parts.clock.nowMs();
     // Parsed back so that what is remembered is what was written, not the caller's live object.
     const detail: JsonValue = JSON.parse(canonicalJson(input.detail ?? null));
@@ -311,20 +305,38 @@ export class LocalLedger implements Ledger {
     };
   }
 
+  /** An outcome is its tenant's like the intent that it closes. */
+  #ownerOf(index: number): object {
+    const tenant = this.#parts.intents.tenantOf(index);
+    const { salt } = this.#parts;
+    return tenant === undefined || salt === undefined ? {} : { tenant, salt: salt() };
+  }
+
   #receipt(index: number, entry: Uint8Array, checkpoint: Checkpoint): LedgerReceipt {
     const hashes = (): Promise<readonly Uint8Array[]> =>
       this.#parts.tree.inclusion(index, checkpoint.size);
     return makeReceipt({ index, entry, checkpoint, hashes });
   }
 
-  async #publishNow(): Promise<Checkpoint> {
-    const { files, dir, wal } = this.#parts;
-    if (!(await wal.isIntact())) {
-      throw new LedgerError('KIN_LEDGER_SEGMENT_LOST', `the open segment in ${dir} was replaced`);
-    }
-    const checkpoint = this.checkpoint();
-    await replaceFile(files, dir, 'checkpoint', utf8(checkpoint.text));
-    return checkpoint;
+  #pruneNow(options: PruneOptions): Promise<PruneReport> {
+    const at = (): string => this.#now();
+    const reserved = (entry: object): Promise<Committed> =>
+      this.#commit(encodeEntry(entry), 'reserved', this.#parts.appendDeadlineMs);
+    return prune(
+      {
+        ...this.#parts,
+        size: () => this.size,
+        checkpoint: () => this.checkpoint(),
+        publish: () => this.publish(),
+        intent: async (detail: JsonObject) => {
+          const entry = { v: 1, kind: 'intent', at: at(), action: PRUNE_ACTION };
+          return (await reserved({ ...entry, subject: this.origin, detail })).index;
+        },
+        record: (kind, detail) => reserved({ v: 1, kind, at: at(), detail }),
+        close: (index, result, detail) => this.closeIntent(index, { result, detail }),
+      },
+      options,
+    );
   }
 
   async #closeNow(): Promise<void> {
@@ -360,6 +372,13 @@ export class LocalLedger implements Ledger {
 
   #now(): string {
     return new Date(this.#parts.clock.nowMs()).toISOString();
+  }
+
+  #checkKept(index: number): void {
+    this.#checkIndex(index);
+    const { first } = this.#parts.history;
+    if (index >= first) return;
+    throw new LedgerError('KIN_LEDGER_PRUNED', `${index} is below ${first}, the first kept entry`);
   }
 
   #checkIndex(index: number): void {

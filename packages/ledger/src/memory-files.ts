@@ -2,6 +2,7 @@
 // survive, and what happens to the rest is the simulator's choice, sector by sector.
 // Y1. `datasync` keeps the bytes of one file, `syncDir` the names of one folder; nothing else does.
 // Y2. After `crash` every open handle and lock of before is dead.
+// Y3. After `kill` as well, but nothing is lost yet: a later crash may still take what no sync kept.
 
 import { LedgerError } from './errors.ts';
 import type { Files, OpenFile } from './files.ts';
@@ -86,6 +87,14 @@ export class MemoryFiles implements Files {
     }
     this.#names = names;
     for (const [path, inode] of names) revert(inode, path, choices.keepSector ?? (() => false));
+    // What is there after the restart has been read from the disk: it can not vanish any more.
+    for (const folder of folders) this.#synced.set(folder, this.#namesIn(folder));
+  }
+
+  /** The process is killed, the machine goes on: all is still there, synced or not (Y3). */
+  kill(): void {
+    this.#epoch += 1;
+    this.#locks.clear();
   }
 
   /** For tests that plant damage: changes bytes as if they had been on disk all along. */

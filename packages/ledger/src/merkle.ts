@@ -3,6 +3,8 @@
 // any 64-bit number.
 // M1. A proof is valid only when every hash of it is used and nothing is missing.
 // M2. Consistency from size 0 is refused: an empty tree proves nothing about a later one.
+// M3. Sizes have 64 bits, and every hash that is computed with has 32 bytes. Two equal roots of two
+//     equal sizes are consistent whatever they are, as the published vectors want it.
 
 import { concat, sameBytes } from './bytes.ts';
 import { sha256 } from './crypto.ts';
@@ -10,6 +12,7 @@ import { sha256 } from './crypto.ts';
 export const HASH_BYTES = 32;
 const LEAF = Uint8Array.of(0);
 const NODE = Uint8Array.of(1);
+const SIZE_MAX = 0xffff_ffff_ffff_ffffn;
 
 export function leafHash(entry: Uint8Array): Uint8Array {
   return sha256(concat(LEAF, entry));
@@ -54,7 +57,7 @@ export interface InclusionClaim {
 /** RFC 9162 §2.1.3.2. */
 export function checkInclusion(claim: InclusionClaim): ProofVerdict {
   const { index, size, leaf, root, proof } = claim;
-  if (index < 0n || index >= size) return invalid('index-out-of-range');
+  if (index < 0n || index >= size || size > SIZE_MAX) return invalid('index-out-of-range');
   if (![leaf, root, ...proof].every((hash) => hash.length === HASH_BYTES)) {
     return invalid('hash-length');
   }
@@ -90,7 +93,7 @@ export interface ConsistencyClaim {
 /** RFC 9162 §2.1.4.2. */
 export function checkConsistency(claim: ConsistencyClaim): ProofVerdict {
   const { size1, size2, root1, root2, proof } = claim;
-  if (size1 < 0n || size2 < size1) return invalid('sizes-out-of-order');
+  if (size1 < 0n || size2 < size1 || size2 > SIZE_MAX) return invalid('sizes-out-of-order');
   if (size1 === 0n) return invalid('size-zero');
   if (size1 === size2) {
     if (proof.length > 0) return invalid('proof-too-long');

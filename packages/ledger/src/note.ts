@@ -1,17 +1,25 @@
-// Who signed this text? C2SP signed-note with Ed25519 keys: parsing, verifying and signing.
+// Who signed this text? C2SP signed-note: parsing, verifying and signing, with Ed25519 keys (0x01),
+// Ed25519 cosignatures (0x04) and ML-DSA-44 cosignatures (0x06).
 // N1. The text ends at the LAST blank line; control characters, bad UTF-16 and malformed signature
 //     lines make the whole note invalid.
 // N2. Unknown keys are ignored; a known key (name and id) with a bad signature rejects the note;
 //     no good signature of a known key rejects it too.
 // N3. At least 16 signatures are accepted, at most 64, so that a huge note costs little.
+// N4. A signature that this runtime cannot check is named and never counts as good.
 
-import { concat, fromBase64, parseDecimal, sameBytes, toBase64, toHex, utf8 } from './bytes.ts';
-import { ed25519Verify, sha256 } from './crypto.ts';
+import { concat, fromBase64, sameBytes, toBase64, toHex, utf8 } from './bytes.ts';
+import { ED25519_TYPE, signedParts, typeShape } from './cosignature.ts';
+import { checkSignature, sha256 } from './crypto.ts';
 import { LedgerError } from './errors.ts';
 
-export const ED25519_TYPE = 0x01;
+export { COSIGNATURE_TYPE, ED25519_TYPE, MLDSA44_TYPE } from './cosignature.ts';
+export { formatTreeHead, parseCheckpointBody, parseTreeHead } from './tree-head.ts';
+export type { CheckpointBody, TreeHead } from './tree-head.ts';
+
 const SIGNATURES_MAX = 64;
 const NOTE_CHARS_MAX = 1_000_000;
+const VKEY_CHARS_MAX = 4096;
+const KEYS_MAX = 1024;
 
 export interface NoteSignature {
   readonly name: string;
@@ -29,22 +37,44 @@ export interface VerifierKey {
   readonly name: string;
   /** Eight hexadecimal digits. */
   readonly keyId: string;
+  /** 0x01, 0x04 or 0x06: says algorithm and meaning of its signatures. */
+  readonly type: number;
   readonly publicKey: Uint8Array;
 }
 
 export interface Signer extends VerifierKey {
   /** C2SP verifier key: `name+keyid+base64(type || public key)`. Safe to publish. */
   readonly vkey: string;
-  sign(message: Uint8Array): Uint8Array;
+  /**
+   * The signature over a note's text, time included where the type has one. `timestampS` is
+   * needed by type 0x04; with 0x06 zero, the default, says nothing about the time.
+   */
+  sign(text: Uint8Array, timestampS?: bigint): Uint8Array;
+}
+
+/** A good signature of a known key. */
+export interface GoodSignature {
+  readonly key: VerifierKey;
+  /** Of a cosignature, in seconds since 1970. */
+  readonly timestampS?: bigint;
 }
 
 export type NoteVerdict =
-  | { readonly kind: 'valid'; readonly note: Note; readonly signedBy: readonly string[] }
+  | {
+      readonly kind: 'valid';
+      readonly note: Note;
+      /** Key names, each once. */
+      readonly signedBy: readonly string[];
+      readonly good: readonly GoodSignature[];
+      /** Known keys whose signatures this runtime cannot check. */
+      readonly unchecked: readonly VerifierKey[];
+    }
   | { readonly kind: 'invalid'; readonly code: NoteCode; readonly reason: string };
 
 export type NoteCode =
   | 'KIN_LEDGER_NOTE_INVALID'
   | 'KIN_LEDGER_SIGNATURE_INVALID'
+  | 'KIN_LEDGER_SIGNATURE_UNCHECKED'
   | 'KIN_LEDGER_KEY_INVALID';
 
 export function validKeyName(name: string): boolean {
@@ -56,20 +86,23 @@ export function keyId(name: string, type: number, publicKey: Uint8Array): string
   return toHex(digest.subarray(0, 4));
 }
 
-export function formatVkey(name: string, publicKey: Uint8Array): string {
-  const encoded = toBase64(concat(Uint8Array.of(ED25519_TYPE), publicKey));
-  return `${name}+${keyId(name, ED25519_TYPE, publicKey)}+${encoded}`;
+export function formatVkey(name: string, publicKey: Uint8Array, type = ED25519_TYPE): string {
+  const encoded = toBase64(concat(Uint8Array.of(type), publicKey));
+  return `${name}+${keyId(name, type, publicKey)}+${encoded}`;
 }
 
-/** Undefined when the text is not an Ed25519 verifier key with a matching id. */
+/** Undefined when the text is not a verifier key of a known type with a matching id. */
 export function parseVkey(text: string): VerifierKey | undefined {
+  if (text.length > VKEY_CHARS_MAX) return undefined;
   const match = /^([^+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text);
   if (match === null) return undefined;
   const [, name = '', id = '', encoded = ''] = match;
-  const key = fromBase64(encoded);
-  if (!validKeyName(name) || key?.length !== 33 || key[0] !== ED25519_TYPE) return undefined;
-  const publicKey = key.subarray(1);
-  return keyId(name, ED25519_TYPE, publicKey) === id ? { name, keyId: id, publicKey } : undefined;
+  const bytes = fromBase64(encoded);
+  const type = bytes?.[0];
+  if (!validKeyName(name) || bytes === undefined || type === undefined) return undefined;
+  const publicKey = bytes.subarray(1);
+  if (publicKey.length !== typeShape(type)?.publicKeyBytes) return undefined;
+  return keyId(name, type, publicKey) === id ? { name, keyId: id, type, publicKey } : undefined;
 }
 
 export function parseNote(source: string): Note | undefined {
@@ -93,73 +126,131 @@ export function parseNote(source: string): Note | undefined {
 function parseSignature(line: string): NoteSignature | undefined {
   const parts = line.split(' ');
   const [dash, name = '', encoded = ''] = parts;
-  if (parts.length !== 3 || dash !== '\u2014' || !validKeyName(name)) return undefined;
+  if (parts.length !== 3 || dash !== '\u2014') return undefined;
+  // Only what the specification forbids: other people's odd names are to be ignored, not refused.
+  if (name === '' || /[\p{White_Space}+]/u.test(name)) return undefined;
   const bytes = fromBase64(encoded);
   if (bytes === undefined || bytes.length < 5) return undefined;
   return { name, keyId: toHex(bytes.subarray(0, 4)), signature: bytes.subarray(4) };
 }
 
+/**
+ * Verifier keys as texts. A key of type 0x06 covers origin, size and root of a checkpoint, and no
+ * line behind them: who trusts such a key reads the head, never the rest of the text.
+ */
 export function verifyNote(source: string, vkeys: readonly string[]): NoteVerdict {
-  const known: VerifierKey[] = [];
+  const keys: VerifierKey[] = [];
   for (const text of vkeys) {
     const key = parseVkey(text);
     if (key === undefined) {
-      return refuse('KIN_LEDGER_KEY_INVALID', 'a verifier key is not a valid Ed25519 vkey');
+      return refuse('KIN_LEDGER_KEY_INVALID', 'a verifier key is not a valid vkey');
     }
-    known.push(key);
+    keys.push(key);
+  }
+  return verifyNoteWith(source, keys);
+}
+
+export function verifyNoteWith(source: string, keys: readonly VerifierKey[]): NoteVerdict {
+  const known = keyTable(keys);
+  if (known === undefined) {
+    return refuse('KIN_LEDGER_KEY_INVALID', 'two different keys share one name and id');
   }
   const note = parseNote(source);
   if (note === undefined) return refuse('KIN_LEDGER_NOTE_INVALID', 'not a signed note');
-  const message = utf8(note.text);
-  const signedBy: string[] = [];
+  const good: GoodSignature[] = [];
+  const unchecked: VerifierKey[] = [];
   for (const { name, keyId: id, signature } of note.signatures) {
-    const key = known.find((candidate) => candidate.name === name && candidate.keyId === id);
+    const key = known.get(`${name}+${id}`);
     if (key === undefined) continue;
-    if (!ed25519Verify(key.publicKey, message, signature)) {
+    const parts = signedParts(key.type, name, note.text, signature);
+    const check =
+      parts === undefined
+        ? 'bad'
+        : checkSignature(parts.algorithm, key.publicKey, parts.message, parts.signature);
+    if (check === 'bad') {
       return refuse('KIN_LEDGER_SIGNATURE_INVALID', `bad signature of known key ${name}`);
     }
-    if (!signedBy.includes(name)) signedBy.push(name);
+    if (check === 'unchecked') unchecked.push(key);
+    else good.push(goodSignature(key, parts?.timestampS));
   }
-  if (signedBy.length === 0) {
+  if (good.length > 0) {
+    const signedBy = [...new Set(good.map(({ key }) => key.name))];
+    return { kind: 'valid', note, signedBy, good, unchecked };
+  }
+  const [first] = unchecked;
+  if (first === undefined) {
     return refuse('KIN_LEDGER_SIGNATURE_INVALID', 'no signature of a known key');
   }
-  return { kind: 'valid', note, signedBy };
+  return refuse('KIN_LEDGER_SIGNATURE_UNCHECKED', `not checked here: signature of ${first.name}`);
+}
+
+function goodSignature(key: VerifierKey, timestampS: bigint | undefined): GoodSignature {
+  return timestampS === undefined ? { key } : { key, timestampS };
+}
+
+/** By name and id. Undefined when that would be ambiguous, or when there are too many keys. */
+function keyTable(keys: readonly VerifierKey[]): Map<string, VerifierKey> | undefined {
+  const known = new Map<string, VerifierKey>();
+  if (keys.length > KEYS_MAX) return undefined;
+  for (const key of keys) {
+    const place = `${key.name}+${key.keyId}`;
+    const earlier = known.get(place);
+    const isSame = earlier?.type === key.type && sameBytes(earlier.publicKey, key.publicKey);
+    if (earlier !== undefined && !isSame) return undefined;
+    known.set(place, key);
+  }
+  return known;
 }
 
 function refuse(code: NoteCode, reason: string): NoteVerdict {
   return { kind: 'invalid', code, reason };
 }
 
-export function signNote(text: string, signer: Signer): string {
+export interface SignOptions {
+  /** Seconds since 1970, for signatures that carry a time. */
+  readonly timestampS?: bigint;
+}
+
+/** The signed note: the text, a blank line, and a line of each signer in that order. */
+export function signNote(
+  text: string,
+  signers: Signer | readonly Signer[],
+  options: SignOptions = {},
+): string {
+  const list = 'sign' in signers ? [signers] : signers;
   if (!text.endsWith('\n')) {
     throw new LedgerError('KIN_LEDGER_NOTE_INVALID', 'a note text ends with a newline');
   }
+  if (list.length === 0 || list.length > SIGNATURES_MAX) {
+    const message = `a note has 1 to ${SIGNATURES_MAX} signers, not ${list.length}`;
+    throw new LedgerError('KIN_LEDGER_OPTION_INVALID', message);
+  }
+  return `${text}\n${list.map((signer) => signatureLine(text, signer, options)).join('')}`;
+}
+
+/** One line, newline included: what a witness answers, and what `addSignatures` takes. */
+export function signatureLine(text: string, signer: Signer, options: SignOptions = {}): string {
   const id = Uint8Array.from([0, 2, 4, 6], (at) =>
     Number.parseInt(signer.keyId.slice(at, at + 2), 16),
   );
-  const encoded = toBase64(concat(id, signer.sign(utf8(text))));
-  return `${text}\n\u2014 ${signer.name} ${encoded}\n`;
+  const encoded = toBase64(concat(id, signer.sign(utf8(text), options.timestampS)));
+  return `\u2014 ${signer.name} ${encoded}\n`;
 }
 
-/** A tree head as the log publishes it. `root` is base64, as in the text. */
-export interface TreeHead {
-  readonly origin: string;
-  readonly size: bigint;
-  readonly root: string;
-}
-
-export function formatTreeHead(origin: string, size: number | bigint, root: Uint8Array): string {
-  return `${origin}\n${size}\n${toBase64(root)}\n`;
-}
-
-/** The body of a tlog-checkpoint. Extension lines are refused: nobody can audit them. */
-export function parseTreeHead(text: string): TreeHead | undefined {
-  const lines = text.split('\n');
-  const [origin = '', sizeText = '', root = '', end] = lines;
-  if (lines.length !== 4 || end !== '' || origin === '') return undefined;
-  const size = parseDecimal(sizeText);
-  const hash = fromBase64(root);
-  if (size === undefined || hash?.length !== 32) return undefined;
-  if (size === 0n && !sameBytes(hash, sha256(new Uint8Array(0)))) return undefined;
-  return { origin, size, root };
+/**
+ * The note with further signature lines behind those that it has; a line that is there already is
+ * not added twice. Undefined when the note or a line is malformed, or when it would be too many.
+ * Nothing is verified here.
+ */
+export function addSignatures(source: string, lines: string): string | undefined {
+  const note = parseNote(source);
+  if (note === undefined || !/^(\u2014 [^\n]*\n)+$/.test(lines)) return undefined;
+  const present = new Set(source.slice(note.text.length + 1).split('\n'));
+  let out = source;
+  for (const line of lines.split('\n')) {
+    if (line === '' || present.has(line)) continue;
+    present.add(line);
+    out += `${line}\n`;
+  }
+  return parseNote(out) === undefined ? undefined : out;
 }

@@ -5,36 +5,43 @@
 // O2. A folder is opened only with the origin and key that created it.
 
 import type { Checkpoint, Ledger, LedgerOptions, RecoveryReport } from './api.ts';
+import { BASE, PruneNotes, readBase } from './base.ts';
+import type { ReadBase } from './base.ts';
 import { fromUtf8, toBase64, utf8 } from './bytes.ts';
 import { Committer } from './commit.ts';
 import type { CommitLimits } from './commit.ts';
 import { encodeEntry } from './entry.ts';
 import { LedgerError, typedError } from './errors.ts';
-import { replaceFile, systemClock } from './files.ts';
+import { coreReads } from './evidence/core-reads.ts';
+import type { CoreReads } from './evidence/core-reads.ts';
+import { systemClock } from './files.ts';
 import type { Files, FolderLock, LedgerClock } from './files.ts';
 import { History } from './history.ts';
 import { IntentBook } from './intents.ts';
 import { canonicalJson } from './json.ts';
+import type { LedgerParts } from './ledger-parts.ts';
 import { LocalLedger } from './ledger.ts';
+import { LocalStore } from './local-store.ts';
 import { nodeFiles } from './node-files.ts';
 import { formatTreeHead, signNote, validKeyName } from './note.ts';
 import type { Signer } from './note.ts';
-import { FORMAT_VERSION, RECORD_ALIGN } from './record.ts';
+import { openPrunings, settleBase } from './prune.ts';
+import { FORMAT_VERSION, RECORD_ALIGN, isZero } from './record.ts';
 import { checkHighWater, checkPublished, recover } from './recover.ts';
-import type { RecoverParts, Recovered } from './recover.ts';
-import { listSegments } from './scan.ts';
+import type { Published, RecoverParts, Recovered } from './recover.ts';
+import type { RecordStore, RecordWriter } from './store.ts';
 import { HashTree } from './tree.ts';
-import { Wal } from './wal.ts';
 
 const MIB = 1024 * 1024;
 const OPEN_DEADLINE_MS = 30_000;
 
 interface Settings {
-  readonly dir: string;
+  readonly store: RecordStore;
   readonly origin: string;
   readonly signer: Signer;
   readonly files: Files;
   readonly clock: LedgerClock;
+  readonly salt: (() => string) | undefined;
   readonly appendDeadlineMs: number;
   readonly publishEveryMs: number;
   readonly segmentBytes: number;
@@ -42,17 +49,34 @@ interface Settings {
   readonly limits: CommitLimits;
 }
 
+/** An open log together with what its views read from the inside. */
+export interface Core {
+  readonly ledger: Ledger;
+  readonly reads: CoreReads;
+  readonly documents: RecordStore;
+}
+
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
+  return (await openCore(options)).ledger;
+}
+
+/**
+ * Not for callers of the package: see `openEvidence`. `prepare` runs after recovery and before
+ * anything is appended: what knows of a newer log refuses there.
+ */
+export async function openCore(
+  options: LedgerOptions,
+  prepare: (core: Core) => Promise<void> = () => Promise.resolve(),
+): Promise<Core> {
   const settings = readOptions(options);
-  const { files, dir } = settings;
+  const { store } = settings;
   let lock: FolderLock | undefined;
   try {
-    await files.mkdir(`${dir}/seg`);
-    lock = await files.lock(dir);
-    return await openLocked(settings, options, lock);
+    lock = await store.lock();
+    return await openLocked(settings, options, lock, prepare);
   } catch (cause) {
     await lock?.release();
-    throw typedError(cause, `cannot open the ledger in ${dir}`);
+    throw typedError(cause, `cannot open the ledger in ${store.place}`);
   }
 }
 
@@ -64,14 +88,14 @@ function readOptions(options: LedgerOptions): Settings {
   if (segmentBytes % RECORD_ALIGN !== 0 || segmentBytes < 64 * 1024 || segmentBytes > 512 * MIB) {
     throw badOption('segmentBytes is a multiple of 4096 from 64 KiB to 512 MiB');
   }
-  const dir = options.dir.replace(/\/+$/, '');
-  if (dir === '') throw badOption('dir is empty');
+  const files = options.files ?? nodeFiles();
   return {
-    dir,
+    store: options.store ?? localStore(files, options.dir ?? ''),
     origin,
     signer,
-    files: options.files ?? nodeFiles(),
+    files,
     clock: options.clock ?? systemClock,
+    salt: options.salt,
     appendDeadlineMs: positive(options.appendDeadlineMs ?? 2000, 'appendDeadlineMs'),
     publishEveryMs: options.publishEveryMs ?? 1000,
     segmentBytes,
@@ -86,69 +110,85 @@ function readOptions(options: LedgerOptions): Settings {
   };
 }
 
+function localStore(files: Files, path: string): RecordStore {
+  const dir = path.replace(/\/+$/, '');
+  if (dir === '') throw badOption('dir is empty');
+  return new LocalStore(files, dir);
+}
+
 async function openLocked(
   settings: Settings,
   options: LedgerOptions,
   lock: FolderLock,
-): Promise<Ledger> {
-  const { files, dir, origin, signer } = settings;
+  prepare: (core: Core) => Promise<void>,
+): Promise<Core> {
+  const { store, origin, signer } = settings;
   const isNew = await checkIdentity(settings);
-  const history = new History(files, `${dir}/seg`);
+  if (isNew) await clearUnborn(settings);
+  const history = new History(store);
   const tree = new HashTree((from, count) => history.range(from, count, true));
   const intents = new IntentBook();
   const parts: RecoverParts = {
-    files,
-    dir,
+    store,
     origin,
     vkey: signer.vkey,
     allowUnsigned: settings.lazy,
     damagedTail: options.damagedTail ?? 'refuse',
     tree,
     history,
-    intents,
+    followers: [intents, ...(options.followers ?? [])],
+    base: await readBase(store, BASE, signer.vkey),
+    notes: new PruneNotes(),
   };
-  if (isNew) await clearUnborn(settings);
   const recovered = await recover(parts);
   if (!isNew && recovered.last === undefined) {
-    throw new LedgerError('KIN_LEDGER_CORRUPT', `${dir}/seg has no segments`, {
+    throw new LedgerError('KIN_LEDGER_CORRUPT', `${store.place} has no segments`, {
       place: { file: 'seg', offset: 0, index: 0 },
     });
   }
-  const published = isNew ? 'present' : await checkPublished(parts);
+  const published: Published = isNew ? { kind: 'present', size: 0 } : await checkPublished(parts);
   if (options.highWater !== undefined) await checkHighWater(tree, options.highWater);
-  const ledger = await start(settings, parts, recovered, lock, isNew);
+  const base = await settleBase({ ...parts, vkey: signer.vkey });
+  const started = await start(settings, { ...parts, base }, intents, recovered, lock, isNew);
+  const { ledger, parts: inside } = started;
+  const core: Core = { ledger, reads: coreReads(inside), documents: store };
   try {
-    await firstEntries(ledger, settings, recovered, isNew, published);
+    await prepare(core);
+    await firstEntries(started, settings, recovered, isNew, published);
+    for (const { index, result } of openPrunings(intents, history.first)) {
+      await started.ledger.closeIntent(index, { result, detail: { reason: 'restart' } });
+    }
   } catch (cause) {
-    await ledger.wal.close();
+    await started.wal.close();
     throw cause;
   }
-  return ledger.ledger;
+  return core;
 }
 
 interface Started {
   readonly ledger: LocalLedger;
+  readonly parts: LedgerParts;
   readonly committer: Committer;
-  readonly wal: Wal;
+  readonly wal: RecordWriter;
 }
 
 async function start(
   settings: Settings,
   parts: RecoverParts,
+  intents: IntentBook,
   recovered: Recovered,
   lock: FolderLock,
   isNew: boolean,
 ): Promise<Started> {
-  const { files, dir, origin, signer, clock, segmentBytes, lazy } = settings;
-  const { tree, history, intents } = parts;
+  const { files, store, origin, signer, clock, segmentBytes, lazy } = settings;
+  const { tree, history, followers } = parts;
   const monotonicMs = (): number => clock.monotonicMs();
-  const wal = new Wal({ files, dir: `${dir}/seg`, segmentBytes, monotonicMs });
-  await wal.adoptSpare();
-  if (recovered.last !== undefined) await wal.resume(recovered.last.file, recovered.last.offset);
+  const wal = await store.writer({ segmentBytes, monotonicMs, resume: recovered.last });
   const committer: Committer = new Committer({
     wal,
     tree,
     history,
+    followers,
     clock,
     limits: settings.limits,
     chain: recovered.chain,
@@ -158,8 +198,8 @@ async function start(
     onSpaceChange: (full) => ledger.spaceChanged(full),
   });
   const recovery: RecoveryReport = isNew ? { kind: 'created' } : recovered.report;
-  const ledger = new LocalLedger({
-    dir,
+  const inside: LedgerParts = {
+    store,
     origin,
     vkey: signer.vkey,
     files,
@@ -169,13 +209,17 @@ async function start(
     tree,
     history,
     intents,
+    followers,
+    namesInBase: snapshotNames(parts.base),
     committer,
+    salt: settings.salt,
     appendDeadlineMs: settings.appendDeadlineMs,
     publishEveryMs: settings.publishEveryMs,
     allowUnsigned: lazy,
     recovery,
-  });
-  return { ledger, committer, wal };
+  };
+  const ledger = new LocalLedger(inside);
+  return { ledger, parts: inside, committer, wal };
 }
 
 /** What the log says about itself: its creation, or what recovery had to do. */
@@ -184,9 +228,9 @@ async function firstEntries(
   settings: Settings,
   { report }: Recovered,
   isNew: boolean,
-  published: 'present' | 'missing',
+  published: Published,
 ): Promise<void> {
-  const { files, dir, origin, signer } = settings;
+  const { store, origin, signer } = settings;
   const at = new Date(settings.clock.nowMs()).toISOString();
   const log = { format: FORMAT_VERSION, origin, vkey: signer.vkey };
   const write = (kind: string, detail: object): Promise<unknown> =>
@@ -197,16 +241,18 @@ async function firstEntries(
     });
   if (isNew) {
     await write('ledger.created', log);
-  } else if (report.kind === 'tail-dropped' || published === 'missing') {
-    await write('ledger.recovered', { tail: report, checkpointFile: published });
+  } else if (report.kind === 'tail-dropped' || published.kind === 'missing') {
+    await write('ledger.recovered', { tail: report, checkpointFile: published.kind });
   }
-  await ledger.publish();
-  if (isNew) await replaceFile(files, dir, 'log.json', utf8(`${canonicalJson(log)}\n`));
+  // The same size is left as it is: somebody may have added cosignatures to it.
+  const isPublished = published.kind === 'present' && published.size === ledger.size;
+  if (!isPublished) await ledger.publish();
+  if (isNew) await store.replaceDocument('log.json', utf8(`${canonicalJson(log)}\n`));
 }
 
 /** O1 and O2. */
-async function checkIdentity({ files, dir, origin, signer }: Settings): Promise<boolean> {
-  const bytes = await files.readWhole(`${dir}/log.json`, 65_536);
+async function checkIdentity({ store, origin, signer }: Settings): Promise<boolean> {
+  const bytes = await store.readDocument('log.json', 65_536);
   if (bytes === undefined) return true;
   const expected = canonicalJson({ format: FORMAT_VERSION, origin, vkey: signer.vkey });
   const text = (fromUtf8(bytes) ?? '').trimEnd();
@@ -223,35 +269,26 @@ async function checkIdentity({ files, dir, origin, signer }: Settings): Promise<
       place: { file: 'log.json', offset: 0, index: 0 },
     });
   }
-  throw new LedgerError('KIN_LEDGER_WRONG_KEY', `${dir} belongs to another key: ${text}`);
+  throw new LedgerError('KIN_LEDGER_WRONG_KEY', `${store.place} belongs to another key: ${text}`);
 }
 
 /**
  * Without `log.json` a creation was interrupted before anything was acknowledged: at most the
  * first entry exists. More than that means that somebody removed `log.json`.
  */
-async function clearUnborn({ files, dir }: Settings): Promise<void> {
-  const segments = await listSegments(files, `${dir}/seg`);
-  for (const { file, first } of segments) {
-    if (first === 0 && (await isNearlyEmpty(files, `${dir}/seg/${file}`))) continue;
+async function clearUnborn({ store }: Settings): Promise<void> {
+  for await (const piece of store.pieces(0)) {
+    const bytes = await piece.load();
+    if (piece.first === 0 && isZero(bytes.subarray(RECORD_ALIGN, 2 * RECORD_ALIGN))) continue;
     throw new LedgerError('KIN_LEDGER_CORRUPT', 'log.json is missing beside a log with entries', {
       place: { file: 'log.json', offset: 0, index: 0 },
     });
   }
-  for (const { file } of segments) await files.remove(`${dir}/seg/${file}`);
-  await files.remove(`${dir}/checkpoint`);
-  await files.syncDir(`${dir}/seg`);
-  await files.syncDir(dir);
+  await store.removeUnborn();
 }
 
-async function isNearlyEmpty(files: Files, path: string): Promise<boolean> {
-  const handle = await files.open(path, 'read');
-  try {
-    const second = await handle.read(RECORD_ALIGN, RECORD_ALIGN);
-    return second.every((byte) => byte === 0);
-  } finally {
-    await handle.close();
-  }
+function snapshotNames(read: ReadBase | undefined): readonly string[] {
+  return read === undefined ? [] : [...read.base.snapshots.keys()];
 }
 
 function makeCheckpoint(

@@ -44,7 +44,8 @@ export interface RecordView {
   readonly unsigned: boolean;
   readonly previous: Uint8Array;
   readonly hash: Uint8Array;
-  readonly entries: readonly Uint8Array[];
+  /** The entries, each behind its length: read with `eachEntry` or `entriesOf`. */
+  readonly body: Buffer;
   readonly trailer: Uint8Array;
 }
 
@@ -131,9 +132,9 @@ export function readRecord(segment: Buffer, offset: number): ReadRecord {
   }
   if (!isZero(bytes.subarray(used))) return bad('padding is not zero');
   const bodyEnd = HEADER_BYTES + bytes.readUInt32BE(8);
-  const entries = splitBundle(bytes.subarray(HEADER_BYTES, bodyEnd));
+  const body = bytes.subarray(HEADER_BYTES, bodyEnd);
   const count = bytes.readUInt32BE(24);
-  if (entries === undefined || entries.length !== count || count === 0) {
+  if (count === 0 || countEntries(body) !== count) {
     return bad('body is no bundle of that many entries');
   }
   const firstIndex = Number(bytes.readBigUInt64BE(16));
@@ -147,22 +148,37 @@ export function readRecord(segment: Buffer, offset: number): ReadRecord {
     unsigned: (bytes.readUInt16BE(6) & FLAG_UNSIGNED) !== 0,
     previous: bytes.subarray(32, 64),
     hash: recordHash(bytes.subarray(0, HEADER_BYTES), trailer),
-    entries,
+    body,
     trailer,
   };
   return { kind: 'record', record };
 }
 
-function splitBundle(body: Buffer): readonly Uint8Array[] | undefined {
-  const entries: Uint8Array[] = [];
+/** Undefined when the lengths do not end exactly at the end of the body. */
+function countEntries(body: Buffer): number | undefined {
   let at = 0;
-  while (at < body.length) {
-    if (at + 2 > body.length) return undefined;
-    const end = at + 2 + body.readUInt16BE(at);
-    if (end > body.length) return undefined;
-    entries.push(body.subarray(at + 2, end));
+  let count = 0;
+  while (at + 2 <= body.length) {
+    at += 2 + (((body[at] ?? 0) << 8) | (body[at + 1] ?? 0));
+    count += 1;
+  }
+  return at === body.length ? count : undefined;
+}
+
+/** Hands out views into the body of a record that was read: nothing is copied. */
+export function eachEntry(record: RecordView, visit: (entry: Buffer, index: number) => void): void {
+  const { body, firstIndex, count } = record;
+  let at = 0;
+  for (let nth = 0; nth < count; nth++) {
+    const end = at + 2 + (((body[at] ?? 0) << 8) | (body[at + 1] ?? 0));
+    visit(body.subarray(at + 2, end), firstIndex + nth);
     at = end;
   }
+}
+
+export function entriesOf(record: RecordView): readonly Uint8Array[] {
+  const entries: Uint8Array[] = [];
+  eachEntry(record, (entry) => entries.push(entry));
   return entries;
 }
 

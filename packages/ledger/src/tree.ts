@@ -18,12 +18,24 @@ const LEVEL_OFFSETS = [0, 256, 384, 448, 480, 496, 504, 508];
 
 export type LeafLoader = (from: number, count: number) => Promise<readonly Uint8Array[]>;
 
+/** What a tree needs to go on without the entries below `first`. */
+export interface TreePrefix {
+  readonly first: number;
+  /** Level-8 hashes of the complete tiles in front of `first`. */
+  readonly tiles: Uint8Array;
+  /** Leaf hashes from the last of those tiles up to `first`. */
+  readonly leaves: Uint8Array;
+}
+
 export class HashTree {
   #size = 0;
   readonly #tiles = new Map<number, Buffer>();
   readonly #upper: Buffer[] = [];
   readonly #load: LeafLoader;
   readonly #pair = Buffer.alloc(1 + 2 * HASH_BYTES, 1);
+  /** Entries below are gone; the leaves of their last, ragged tile are kept apart. */
+  #first = 0;
+  #firstLeaves: Uint8Array = new Uint8Array(0);
 
   /** `load` returns the entry bytes of a range that is already in the log. */
   constructor(load: LeafLoader) {
@@ -34,19 +46,60 @@ export class HashTree {
     return this.#size;
   }
 
+  /** Only on an empty tree. */
+  restore(prefix: TreePrefix): void {
+    for (let at = 0; at < prefix.tiles.length; at += HASH_BYTES) {
+      const hash = prefix.tiles.subarray(at, at + HASH_BYTES);
+      this.#climb(TILE_LEVELS, at / HASH_BYTES, hash);
+    }
+    this.#size = (prefix.tiles.length / HASH_BYTES) * TILE_LEAVES;
+    for (let at = 0; at < prefix.leaves.length; at += HASH_BYTES) {
+      this.append(prefix.leaves.subarray(at, at + HASH_BYTES));
+    }
+    this.forget(prefix);
+  }
+
+  /** The entries below `first` are no longer there to be loaded. */
+  forget({ first, leaves }: TreePrefix): void {
+    this.#first = first;
+    this.#firstLeaves = Uint8Array.from(leaves);
+    for (const number of this.#tiles.keys()) {
+      if ((number + 1) * TILE_LEAVES <= first) this.#tiles.delete(number);
+    }
+  }
+
+  async prefix(first: number): Promise<TreePrefix> {
+    await this.#ready(edgeOf(first));
+    const complete = Math.floor(first / TILE_LEAVES);
+    const tiles = Uint8Array.from(
+      this.#upper[0]?.subarray(0, complete * HASH_BYTES) ?? new Uint8Array(0),
+    );
+    const leaves = new Uint8Array((first % TILE_LEAVES) * HASH_BYTES);
+    for (let at = 0; at < first % TILE_LEAVES; at++) {
+      leaves.set(this.#get(0, complete * TILE_LEAVES + at), at * HASH_BYTES);
+    }
+    return { first, tiles, leaves };
+  }
+
   append(leaf: Uint8Array): void {
     const index = this.#size;
-    this.#put(0, index, leaf);
-    let level = 0;
-    let at = index;
-    while (at % 2 === 1) {
-      const hash = this.#join(this.#get(level, at - 1), this.#get(level, at));
-      at = (at - 1) / 2;
-      level += 1;
-      this.#put(level, at, hash);
-    }
+    this.#climb(0, index, leaf);
     this.#size = index + 1;
     if (this.#size % TILE_LEAVES === 0) this.#evict();
+  }
+
+  /** Puts a hash at its place and every parent that it completes. */
+  #climb(fromLevel: number, fromAt: number, hash: Uint8Array): void {
+    this.#put(fromLevel, fromAt, hash);
+    let level = fromLevel;
+    let at = fromAt;
+    let right = hash;
+    while (at % 2 === 1) {
+      right = this.#join(this.#get(level, at - 1), right);
+      at = (at - 1) / 2;
+      level += 1;
+      this.#put(level, at, right);
+    }
   }
 
   /** T1: forget entries that did not become durable. They are in the newest tiles. */
@@ -60,7 +113,7 @@ export class HashTree {
 
   async rootAt(size: number): Promise<Uint8Array> {
     if (size === 0) return emptyRoot();
-    await this.#ready([size - 1]);
+    await this.#ready(edgeOf(size));
     return this.#range(0, size);
   }
 
@@ -69,9 +122,16 @@ export class HashTree {
     return Uint8Array.from(this.#get(0, index));
   }
 
+  /** Roots of complete subtrees of 256^level leaves: all of them stay in memory. */
+  levelHashes(level: number, from: number, count: number): readonly Uint8Array[] {
+    return Array.from({ length: count }, (_, at) =>
+      Uint8Array.from(this.#get(level * TILE_LEVELS, from + at)),
+    );
+  }
+
   /** From the leaf's sibling up, as tlog-proof wants it. */
   async inclusion(index: number, size: number): Promise<readonly Uint8Array[]> {
-    await this.#ready([index, size - 1]);
+    await this.#ready([index, ...edgeOf(size)]);
     const path: Uint8Array[] = [];
     let low = 0;
     let high = size;
@@ -91,7 +151,7 @@ export class HashTree {
   /** RFC 6962 §2.1.2. */
   async consistency(before: number, after: number): Promise<readonly Uint8Array[]> {
     if (before === after) return [];
-    await this.#ready([before - 1, after - 1]);
+    await this.#ready([...edgeOf(before), ...edgeOf(after)]);
     const path: Uint8Array[] = [];
     let low = 0;
     let high = after;
@@ -177,23 +237,38 @@ export class HashTree {
   }
 
   async #reload(number: number): Promise<void> {
-    const first = number * TILE_LEAVES;
-    const count = Math.min(TILE_LEAVES, this.#size - first);
-    const entries = await this.#load(first, count);
+    const start = number * TILE_LEAVES;
+    const end = Math.min(start + TILE_LEAVES, this.#size);
+    if (end <= this.#first && this.#first > 0) throw pruned(this.#first);
+    const from = Math.max(start, this.#first);
+    const entries = from < end ? await this.#load(from, end - from) : [];
     if (this.#tiles.has(number)) return;
     const tile = Buffer.alloc(TILE_BYTES);
-    for (const [at, entry] of entries.entries()) tile.set(hashLeaf(entry), at * HASH_BYTES);
+    if (from > start) tile.set(this.#firstLeaves);
+    for (const [at, entry] of entries.entries()) {
+      tile.set(hashLeaf(entry), (from - start + at) * HASH_BYTES);
+    }
+    const count = from - start + entries.length;
     for (let level = 1; level < TILE_LEVELS; level++) {
-      for (let at = 0; at < Math.floor(entries.length / 2 ** level); at++) {
-        const from = tilePlace(level - 1, 2 * at).offset;
-        const left = tile.subarray(from, from + HASH_BYTES);
-        const right = tile.subarray(from + HASH_BYTES, from + 2 * HASH_BYTES);
+      for (let at = 0; at < Math.floor(count / 2 ** level); at++) {
+        const below = tilePlace(level - 1, 2 * at).offset;
+        const left = tile.subarray(below, below + HASH_BYTES);
+        const right = tile.subarray(below + HASH_BYTES, below + 2 * HASH_BYTES);
         tile.set(this.#join(left, right), tilePlace(level, at).offset);
       }
     }
     this.#tiles.set(number, tile);
     this.#evict();
   }
+}
+
+function pruned(first: number): LedgerError {
+  return new LedgerError('KIN_LEDGER_PRUNED', `entries below ${first} were pruned`);
+}
+
+/** The entry whose tile holds the ragged right edge of that size; none where it ends with one. */
+function edgeOf(size: number): readonly number[] {
+  return size % TILE_LEAVES === 0 ? [] : [size - 1];
 }
 
 function tilePlace(level: number, at: number): { number: number; offset: number } {

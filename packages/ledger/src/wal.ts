@@ -5,19 +5,17 @@
 //     the pages and would report the next sync as a success): the same bytes go into a new segment
 //     and are read back; a second failure ends writing for good.
 // D3. While no spare can be made, ordinary records may not use the last `reserveBytes`.
+// D4. A segment that could not be started leaves no name behind: an empty one between two others
+//     would look like lost entries.
 
 import { LedgerError, errorText } from './errors.ts';
 import { isDiskFull } from './files.ts';
 import type { Files, OpenFile } from './files.ts';
 import { attemptOf, segmentFile } from './scan.ts';
+import type { RecordPlace, RecordWriter } from './store.ts';
 
 const SPARE = 'spare.wal';
 const SPARE_DRAFT = 'spare.tmp';
-
-export interface WalPlace {
-  readonly file: string;
-  readonly offset: number;
-}
 
 interface OpenSegment {
   readonly file: string;
@@ -43,7 +41,7 @@ export interface WalOptions {
 
 const RETRY_SPARE_MS = 1000;
 
-export class Wal {
+export class Wal implements RecordWriter {
   readonly #options: WalOptions;
   #current: OpenSegment | undefined;
   #spare: Spare = { kind: 'none' };
@@ -104,7 +102,7 @@ export class Wal {
     await this.#preparing;
   }
 
-  async write(record: Uint8Array, firstIndex: number): Promise<WalPlace> {
+  async write(record: Uint8Array, firstIndex: number): Promise<RecordPlace> {
     const segment = await this.#segmentFor(record.length, firstIndex);
     try {
       return await putRecord(segment, record);
@@ -120,7 +118,7 @@ export class Wal {
     firstIndex: number,
     poisoned: string,
     first: unknown,
-  ): Promise<WalPlace> {
+  ): Promise<RecordPlace> {
     try {
       this.#attempt = attemptOf(poisoned) + 1;
       const segment = await this.#roll(record.length, firstIndex);
@@ -134,7 +132,7 @@ export class Wal {
       throw new LedgerError(
         'KIN_LEDGER_POISONED',
         `${poisoned} failed (${errorText(first)}), and so did its successor (${errorText(second)})`,
-        { cause: second },
+        { cause: second, inLog: 'unknown' },
       );
     }
   }
@@ -170,7 +168,9 @@ export class Wal {
     const current = this.#current;
     if (current === undefined) return true;
     const onDisk = await this.#options.files.identity(this.#path(current.file));
-    return current !== this.#current || onDisk === current.identity;
+    if (current !== this.#current) return true;
+    // Cut short in place is as bad as removed: what was acknowledged is gone.
+    return onDisk === current.identity && (await current.handle.size()) >= current.bytes;
   }
 
   async close(): Promise<void> {
@@ -191,24 +191,48 @@ export class Wal {
     const { files, dir, segmentBytes } = this.#options;
     await this.#preparing;
     const file = segmentFile(firstIndex, this.#attempt);
+    const old = this.#current;
     try {
       if (this.#spare.kind !== 'ready' || bytes > segmentBytes) {
         await this.#makeSpare(Math.max(bytes, segmentBytes));
       }
+    } catch (cause) {
+      throw this.#fullOr(cause);
+    }
+    try {
       this.#spare = { kind: 'none' };
       await files.rename(this.#path(SPARE), this.#path(file));
       await files.syncDir(dir);
+      await this.resume(file, 0);
     } catch (cause) {
-      if (!isDiskFull(cause)) throw cause;
-      this.#spare = { kind: 'no-space', triedAtMs: this.#options.monotonicMs() };
-      throw new LedgerError('KIN_LEDGER_FULL', `no space for a new segment in ${dir}`, { cause });
+      await this.#undoRoll(file, cause);
+      throw this.#fullOr(cause);
     }
-    const old = this.#current;
-    await this.resume(file, 0);
     await old?.handle.close();
     const opened = this.#current;
     if (opened === undefined) throw new LedgerError('KIN_LEDGER_CLOSED', 'closed while writing');
     return opened;
+  }
+
+  /** D4: a smaller record may still go into the old segment, behind the name of the new one. */
+  async #undoRoll(file: string, first: unknown): Promise<void> {
+    try {
+      await this.#options.files.remove(this.#path(file));
+      await this.#options.files.syncDir(this.#options.dir);
+    } catch (cause) {
+      throw new LedgerError(
+        'KIN_LEDGER_POISONED',
+        `${file} could not be started (${errorText(first)}) and not be removed either`,
+        { cause, inLog: 'no' },
+      );
+    }
+  }
+
+  #fullOr(cause: unknown): unknown {
+    if (!isDiskFull(cause)) return cause;
+    this.#spare = { kind: 'no-space', triedAtMs: this.#options.monotonicMs() };
+    const message = `no space for a new segment in ${this.#options.dir}`;
+    return new LedgerError('KIN_LEDGER_FULL', message, { cause });
   }
 
   async #makeSpare(bytes = this.#options.segmentBytes): Promise<void> {
@@ -241,7 +265,7 @@ export class Wal {
   }
 }
 
-async function putRecord(segment: OpenSegment, record: Uint8Array): Promise<WalPlace> {
+async function putRecord(segment: OpenSegment, record: Uint8Array): Promise<RecordPlace> {
   const { file, handle, offset } = segment;
   await handle.write(record, offset);
   await handle.datasync();

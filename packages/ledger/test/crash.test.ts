@@ -241,3 +241,31 @@ test('memory files Y1, Y2: only synced bytes must survive, old handles are dead'
   assert.deepEqual([bytes[0], bytes[512], bytes[1023], bytes[1024]], [1, 1, 1, 2]);
   await assert.rejects(file.write(Buffer.alloc(1), 0), { code: 'EIO' });
 });
+
+test('recover G4, memory files Y3: killed between write and sync, then the power goes', async () => {
+  for (const operation of ['datasync', 'syncDir'] as const) {
+    for (let nth = 1; nth <= 12; nth++) {
+      let count = 0;
+      const files = new MemoryFiles({
+        before: (now) => {
+          if (now !== operation || (count += 1) < nth) return;
+          throw Object.assign(new Error('killed'), { code: 'EIO' });
+        },
+      });
+      const run: Run = { files, acked: [], checkpoints: [], operations: 0 };
+      await runUntilCrash(run, [{ kind: 'one', count: 4 }]);
+      files.kill();
+      count = -Infinity;
+      // The next process sees what was never synced, promises more, and only then the power goes.
+      const next = await open(files);
+      const promised = next.checkpoint();
+      await next.publish();
+      files.crash();
+      const last = await open(files);
+      assert.ok(last.size >= promised.size, `${operation} ${nth}`);
+      assert.equal(await last.rootAt(promised.size), promised.root);
+      await last.close();
+      await checkSurvivor(run, files.copy());
+    }
+  }
+});

@@ -1,0 +1,137 @@
+// Which erasures are under way, what is held, restricted or past its time? One small file of
+// canonical JSON, replaced as a whole. Subjects appear as tags, never by name.
+// T1. A mark is durable before `change` returns; a file that cannot be read is refused, because a
+//     forgotten legal hold would let data go.
+
+import { fromUtf8, utf8 } from '../bytes.ts';
+import { LedgerError } from '../errors.ts';
+import { replaceFile } from '../files.ts';
+import type { Files } from '../files.ts';
+import { canonicalJson } from '../json.ts';
+import type { BasisDetail } from './port.ts';
+
+export interface ErasingMark {
+  /** Random id that stands in the log. */
+  readonly erasure: string;
+  readonly tenant: string;
+  /** Hexadecimal. */
+  readonly key: string;
+  /** Of the subject, base64url; gone with the mark. */
+  readonly tag: string;
+}
+
+export interface Hold {
+  readonly hold: string;
+  readonly tenant: string;
+  /** Base64url; null holds the whole tenant. */
+  readonly tag: string | null;
+  readonly basis: BasisDetail;
+  readonly index: number;
+}
+
+export interface Restriction {
+  readonly restriction: string;
+  readonly tenant: string;
+  readonly tag: string;
+  readonly basis: BasisDetail;
+  readonly index: number;
+}
+
+export interface Retention {
+  readonly tenant: string;
+  /** Entries below this log index. */
+  readonly index: number;
+  /** Fields sealed before this wall time. */
+  readonly atMs: number;
+}
+
+export interface MarksContent {
+  readonly erasing: readonly ErasingMark[];
+  readonly holds: readonly Hold[];
+  readonly restrictions: readonly Restriction[];
+  readonly retention: readonly Retention[];
+}
+
+const NAME = 'marks.json';
+const MARKS_MAX = 20_000;
+const BYTES_MAX = 16 * 1024 * 1024;
+const EMPTY: MarksContent = { erasing: [], holds: [], restrictions: [], retention: [] };
+
+export class Marks {
+  readonly #files: Files;
+  readonly #dir: string;
+  #content = EMPTY;
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(files: Files, dir: string) {
+    this.#files = files;
+    this.#dir = dir;
+  }
+
+  get content(): MarksContent {
+    return this.#content;
+  }
+
+  async recover(): Promise<void> {
+    const bytes = await this.#files.readWhole(`${this.#dir}/${NAME}`, BYTES_MAX);
+    if (bytes === undefined) return;
+    const content = readContent(fromUtf8(bytes) ?? '');
+    if (content === undefined) {
+      const place = { file: `${this.#dir}/${NAME}`, offset: 0, index: 0 };
+      throw new LedgerError('KIN_LEDGER_CORRUPT', `${place.file} cannot be read`, { place });
+    }
+    this.#content = content;
+  }
+
+  /** T1. One change at a time; nothing changes in memory when the disk refuses. */
+  change(edit: (content: MarksContent) => MarksContent): Promise<void> {
+    const run = this.#turn.then(async () => {
+      const next = edit(this.#content);
+      const { erasing, holds, restrictions, retention } = next;
+      if (erasing.length + holds.length + restrictions.length + retention.length > MARKS_MAX) {
+        throw new LedgerError('KIN_LEDGER_PAYLOAD_FULL', `${MARKS_MAX} marks are the most`);
+      }
+      const text = canonicalJson({ v: 1, erasing, holds, restrictions, retention });
+      await replaceFile(this.#files, this.#dir, NAME, utf8(`${text}\n`));
+      this.#content = next;
+    });
+    this.#turn = run.catch(() => undefined);
+    return run;
+  }
+
+  holdOn(tenant: string, tag: string | undefined): Hold | undefined {
+    return this.#content.holds.find(
+      (hold) => hold.tenant === tenant && (hold.tag === null || hold.tag === tag),
+    );
+  }
+
+  restrictionOf(tenant: string, tag: string): Restriction | undefined {
+    return this.#content.restrictions.find(
+      (restriction) => restriction.tenant === tenant && restriction.tag === tag,
+    );
+  }
+
+  retentionOf(tenant: string): Retention | undefined {
+    return this.#content.retention.find((retention) => retention.tenant === tenant);
+  }
+}
+
+function readContent(text: string): MarksContent | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null || !('v' in value) || value.v !== 1) {
+    return undefined;
+  }
+  // Written by this file alone and replaced atomically: the form of what parses is known, and
+  // anything else does not come back as the same text.
+  const content = { ...EMPTY, ...(value as Partial<MarksContent>) };
+  const { erasing, holds, restrictions, retention } = content;
+  const lists: readonly unknown[] = [erasing, holds, restrictions, retention];
+  if (!lists.every(Array.isArray)) return undefined;
+  const again = canonicalJson({ v: 1, erasing, holds, restrictions, retention });
+  return `${again}\n` === text ? { erasing, holds, restrictions, retention } : undefined;
+}

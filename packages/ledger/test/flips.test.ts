@@ -1,0 +1,41 @@
+// One flipped bit anywhere: is it found, and is the place right? scripts/ledger/flips.ts flips all
+// bits of a small log; here every kind of place, with a sample where there are many.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { flipBits, flipLog } from './flip-runs.ts';
+import type { Region } from './flip-runs.ts';
+
+test('a flipped bit of any file of a pruned log is found and located (file, index)', async () => {
+  const log = await flipLog(20, 18);
+  assert.ok(log.first > 0);
+  const every: Readonly<Record<Region, number>> = {
+    'record header': 11,
+    'record body': 41,
+    'record trailer': 67,
+    'record padding': 1201,
+    'unused tail': 2003,
+    checkpoint: 13,
+    'log.json': 11,
+    'base.bin': 29,
+  };
+  const tally = await flipBits(log, { take: (region, nth) => nth % every[region] === 0 });
+  assert.equal(tally.size, Object.keys(every).length);
+  for (const [region, { flips, located, as }] of tally) {
+    assert.ok(flips > 10, `${region}: ${flips}`);
+    assert.equal(located, flips, `${region}: ${JSON.stringify([...as])}`);
+  }
+});
+
+test('a flipped bit in a large log is found and located (sampled)', async () => {
+  const log = await flipLog(80, 0);
+  let seen = 0;
+  const wanted = new Set<Region>(['record header', 'record body', 'record trailer']);
+  const tally = await flipBits(log, {
+    take: (region) => wanted.has(region) && (seen += 1) % 3_001 === 0,
+  });
+  for (const { flips, located, as } of tally.values()) {
+    assert.ok(flips > 10, `${flips} flips`);
+    assert.equal(located, flips, JSON.stringify([...as]));
+  }
+  assert.equal(tally.size, 3);
+});
