@@ -21,7 +21,11 @@ export function assemble(ports: LoopPorts): LoopState {
   const canvas = emptyCanvas(world.clock.monotonicMs());
   const inbox = createInbox(world.clock);
   const book = keepBook({ world, epoch, fleet: ports.fleet ?? EMPTY_FLEET, table: ports.table });
-  const recorder = createRecorder({ world, epoch });
+  const recorder = createRecorder({
+    world,
+    epoch,
+    mustBeWitnessed: (playbook) => ports.manifest().ledger.witnessFor.includes(playbook),
+  });
   const readyWords: LoopState['readyWords'] = new Map();
   const watch = startWatch({
     world,

@@ -1,10 +1,16 @@
 // What is done beside the loop, now and then? The ledger's high-water mark, the store's
 // housekeeping, and a look at our own use of the processor.
 import { messageOf } from '../model/errors.ts';
+import { retainAsSaid } from './retention.ts';
 import { loadJwt } from './jwt.ts';
 import type { Controller } from './parts.ts';
 
-const CHORES = { highWaterMs: 2_000, tidyMs: 300_000, jwksMs: 300_000 } as const;
+const CHORES = {
+  highWaterMs: 2_000,
+  tidyMs: 300_000,
+  jwksMs: 300_000,
+  retentionMs: 3_600_000,
+} as const;
 
 export interface Chores {
   /** Stops them; the last entries are in the mark when it resolves. */
@@ -48,10 +54,16 @@ export function startChores(controller: Controller): Chores {
       .tidy(world.clock.nowMs(), lease.epoch)
       .catch((error: unknown) => world.log.warn('tidy', { error: messageOf(error) }));
   }, CHORES.tidyMs);
+  const keep = setInterval(() => {
+    retainAsSaid(controller.evidence, controller.settings.manifest.ledger, world.clock.nowMs())
+      .then(() => controller.evidence.privacy.compact())
+      .catch((error: unknown) => world.log.warn('retention', { error: messageOf(error) }));
+  }, CHORES.retentionMs);
   const jwks = setInterval(() => void refreshJwks(controller), CHORES.jwksMs);
   return {
     async end() {
       clearInterval(jwks);
+      clearInterval(keep);
       clearInterval(mark);
       clearInterval(tidy);
       // Without this, a ledger folder of before the last seconds would pass for the present one.

@@ -108,6 +108,8 @@ async function assemble(parts: Parts): Promise<Controller> {
     configure: (now) => opened.configure(now),
     world,
     log,
+    evidence: opened.evidence,
+    anchors: opened.anchors,
     lease,
     loop,
     keys,

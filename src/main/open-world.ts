@@ -1,14 +1,14 @@
 // Which concrete parts make the real World? Store, ledger, processes, gateways, probes, controls,
 // all opened side by side, and closed in the reverse order.
 import { join } from 'node:path';
-import type { Ledger as Log } from '@kintsugi/ledger';
+import type { EvidenceLog, HighWater, Ledger as Log } from '@kintsugi/ledger';
 import { openHub } from '../drivers/gateways/hub.ts';
 import { openControls } from '../drivers/postgres/controls.ts';
 import { openProbes } from '../drivers/probes/probes.ts';
 import { openProcessRuntime } from '../drivers/process/process-runtime.ts';
-import { statePaths } from '../api/state-folder.ts';
+import { makeOwnFolder, statePaths } from '../api/state-folder.ts';
 import type { StartFile } from '../api/state-folder.ts';
-import { resolveText } from '../manifest/index.ts';
+import { resolveAnchors, resolveText } from '../manifest/index.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { openStore } from '../store/open.ts';
 import { openClock } from '../world/real/clock.ts';
@@ -18,11 +18,15 @@ import { openRandom } from '../world/real/random.ts';
 import type { World } from '../world/world.ts';
 import type { Settings } from './parts.ts';
 import type { OwnSecrets } from './keys.ts';
-import { openLedgerIn } from './ledger.ts';
+import { openAnchors } from './anchors.ts';
+import type { Anchors } from './anchors.ts';
+import { openLedgerIn, originOf } from './ledger.ts';
 
 export interface OpenedWorld {
   readonly world: World;
   readonly log: Log;
+  readonly evidence: EvidenceLog;
+  readonly anchors: Anchors;
   /** Probes and controls follow the settings (ports, secrets, dependencies). */
   configure(settings: Settings): void;
   close(): Promise<void>;
@@ -49,12 +53,32 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     log,
     url: env['KINTSUGI_STORE_URL'],
   });
-  const highWater = readHighWater(await store.setting('ledger.high-water'));
-  const { ledger, log: record } = await openLedgerIn(
+  const random = openRandom();
+  const kept = readHighWater(await store.setting('ledger.high-water'));
+  const { manifest, secrets, ports } = inputs.settings;
+  const resolving = { env, secrets, ports, stateDir };
+  makeOwnFolder(paths.ledger);
+  let evidence: EvidenceLog | undefined;
+  const anchors = await openAnchors(
     paths.ledger,
-    inputs.settings.manifest.name,
-    highWater,
+    originOf(manifest.name),
+    manifest.ledger,
+    resolveAnchors(manifest.ledger, { name: manifest.name }, resolving),
+    { clock, random, log },
+    (size) => evidence?.publisher.anchored(size),
   );
+  const opened = await openLedgerIn(paths.ledger, manifest.name, larger(kept, anchors.highWater), {
+    publishEveryMs: manifest.ledger.publishEveryMs,
+    witnesses: manifest.ledger.witnesses,
+    troubles: () => anchors.troubles(),
+    onPublished: (checkpoint) => anchors.offer(checkpoint),
+    onFatal: (error) => log.error('the ledger takes nothing any more', { error: error.message }),
+  }).catch(async (error: unknown) => {
+    await anchors.close();
+    throw error;
+  });
+  const { ledger, log: record } = opened;
+  evidence = opened.evidence;
   const runtime = await openProcessRuntime({
     dir: join(stateDir, 'runtime'),
     instance: own.instance,
@@ -72,7 +96,7 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
   const controls = openControls({ log });
   const world: World = {
     clock,
-    random: openRandom(),
+    random,
     ids: openIds(clock),
     log,
     runtime,
@@ -85,6 +109,8 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
   return {
     world,
     log: record,
+    evidence: opened.evidence,
+    anchors,
     configure(settings) {
       const urls = dependencyUrls(settings, stateDir, env);
       probes.configure(urls.probes);
@@ -98,10 +124,16 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
       await probes.close();
       await controls.close();
       await ledger.close();
+      await anchors.close();
       await store.close();
       log.close();
     },
   };
+}
+
+function larger(a: HighWater | undefined, b: HighWater | undefined): HighWater | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a.size >= b.size ? a : b;
 }
 
 function readHighWater(value: unknown): { size: number; root: string } | undefined {

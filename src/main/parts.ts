@@ -1,11 +1,12 @@
 // What is a running controller made of? The parts that its API, its views and its changes work
 // with.
-import type { Ledger as Log } from '@kintsugi/ledger';
+import type { EvidenceLog, Ledger as Log } from '@kintsugi/ledger';
 import type { StartFile } from '../api/state-folder.ts';
 import type { Loop } from '../loop/loop.ts';
 import type { Manifest } from '../model/manifest.ts';
 import type { JwtRule } from '../model/routing.ts';
 import type { World } from '../world/world.ts';
+import type { Anchors } from './anchors.ts';
 import type { Lease } from './boot.ts';
 import type { KeyRing, OwnSecrets } from './keys.ts';
 
@@ -20,6 +21,8 @@ export interface Controller {
   /** Probes and controls follow the settings. */
   readonly configure: (settings: Settings) => void;
   readonly log: Log;
+  readonly evidence: EvidenceLog;
+  readonly anchors: Anchors;
   readonly lease: Lease;
   readonly loop: Loop;
   readonly keys: KeyRing;

@@ -19,6 +19,7 @@ import {
   tenantsOf,
   urlOf,
 } from './derive.ts';
+import { buildLedger } from './build-ledger.ts';
 import type { Draft, DraftTenant } from './keys.ts';
 import { tenant } from './keys.ts';
 import type { DraftDependency, DraftService } from './keys-service.ts';
@@ -60,6 +61,7 @@ export function buildManifest(draft: Draft, baseDir: string): Manifest {
       frameworks: frameworksOf(draft),
       checks: draft.compliance.checks.map(buildCheck),
     },
+    ledger: buildLedger(draft.ledger, baseDir),
   };
 }
 

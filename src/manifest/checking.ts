@@ -27,3 +27,9 @@ export function problem(
 export function advise(c: Checking, kind: AdviceKind, path: string, text: string): void {
   c.problems.warn(kind, placeAt(c.places, path), path, text);
 }
+
+/** The names that there are, for a message. */
+export function listed(names: Iterable<string>): string {
+  const all = [...names].slice(0, 12);
+  return all.length === 0 ? ' (there is none)' : ` (${all.join(', ')})`;
+}

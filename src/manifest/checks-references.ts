@@ -50,7 +50,7 @@ function checkReserved(c: Checking, path: string, variable: string): void {
   problem(c, 'KIN_MANIFEST_CONFLICT', path, found, expected);
 }
 
-function checkText(c: Checking, path: string, text: string, where: Where): void {
+export function checkText(c: Checking, path: string, text: string, where: Where): void {
   const answer = parseText(text);
   if (answer.kind === 'bad') {
     const { found, suggestion } = answer;
@@ -122,7 +122,7 @@ function checkNeeded(c: Checking, path: string, part: Part): void {
   problem(c, 'KIN_MANIFEST_REFERENCE', path, found, expected);
 }
 
-function adviseLiteral(c: Checking, path: string, variable: string, text: string): void {
+export function adviseLiteral(c: Checking, path: string, variable: string, text: string): void {
   const literal = looksSecret(variable) && text !== '' && !text.includes('${');
   if (!literal && !holdsPassword(text)) return;
   const advice =

@@ -5,8 +5,9 @@ import { FRAMEWORKS } from './keys.ts';
 import type { Draft } from './keys.ts';
 import type { DraftProbe, DraftService } from './keys-service.ts';
 import { replicasOf, routesOf, urlOf } from './derive.ts';
-import { advise, problem } from './checking.ts';
+import { advise, listed, problem } from './checking.ts';
 import type { Checking } from './checking.ts';
+import { checkLedger } from './checks-ledger.ts';
 import { checkReferences } from './checks-references.ts';
 
 /** Notes every problem and warning of the draft as a whole. */
@@ -21,6 +22,7 @@ export function crossCheck(c: Checking): void {
   checkHealing(c);
   checkCompliance(c);
   checkHosts(c);
+  checkLedger(c);
   checkReferences(c);
 }
 
@@ -76,11 +78,6 @@ function checkService(c: Checking, path: string, service: DraftService): void {
     const found = JSON.stringify(name);
     problem(c, 'KIN_MANIFEST_REFERENCE', `${path}.dependsOn[${i}]`, found, expected, meant);
   });
-}
-
-function listed(names: Iterable<string>): string {
-  const all = [...names].slice(0, 12);
-  return all.length === 0 ? ' (there is none)' : ` (${all.join(', ')})`;
 }
 
 function checkReplicas(c: Checking, path: string, service: DraftService): void {

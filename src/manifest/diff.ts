@@ -18,7 +18,8 @@ export type ChangeSubject =
   | 'dependency'
   | 'tenant'
   | 'healing'
-  | 'compliance';
+  | 'compliance'
+  | 'ledger';
 
 export interface Replaced {
   readonly service: ServiceName;
@@ -76,8 +77,14 @@ export function diffManifest(
       : [
           ...fields('healing', '', running.healing, wanted.healing, live),
           ...fields('compliance', '', running.compliance, wanted.compliance, live),
+          ...fields('ledger', '', running.ledger, wanted.ledger, ledgerEffect),
         ]),
   ];
+}
+
+/** What the open log was given holds until it is opened again; what is asked each time does not. */
+function ledgerEffect(field: string): ChangeEffect {
+  return /^(?:witnessFor|retention)(?:$|[.[])/u.test(field) ? LIVE : { kind: 'restarts-control' };
 }
 
 function singles(running: Manifest | undefined, wanted: Manifest): readonly ManifestChange[] {

@@ -14,3 +14,4 @@ export { manifestFromJson, manifestToJson } from './json.ts';
 export { guessManifest } from './guess.ts';
 export type { GuessQuestion, ManifestGuess, QuestionId } from './guess.ts';
 export { PLAYBOOKS } from './keys.ts';
+export { STANDARD_LEDGER, resolveAnchors } from './build-ledger.ts';

@@ -4,9 +4,11 @@
 //   MJ1. `manifestFromJson(manifestToJson(m))` equals `m`.
 //   MJ2. A text of another version, or of another shape, is refused with `KIN_MANIFEST_STORED`.
 import { KinError } from '../model/errors.ts';
+import { STANDARD_LEDGER } from './build-ledger.ts';
 import { checkId, dependencyName, serviceName, tenantId } from '../model/ids.ts';
 import type {
   DependencySpec,
+  LedgerSpec,
   Manifest,
   PlaybookChoice,
   SecretSource,
@@ -23,11 +25,16 @@ type StoredService = Omit<ServiceSpec, 'env' | 'unlessEnv'> & {
   readonly unlessEnv?: string;
 };
 
+type StoredLedger = Omit<LedgerSpec, 'retention' | 'highWater'> & {
+  readonly retention: { readonly keepMs?: number; readonly tenantsMs: Stored<string, number> };
+  readonly highWater?: string;
+};
+
 interface StoredManifest {
   readonly v: typeof VERSION;
   readonly manifest: Omit<
     Manifest,
-    'secrets' | 'services' | 'dependencies' | 'tenants' | 'healing'
+    'secrets' | 'services' | 'dependencies' | 'tenants' | 'healing' | 'ledger'
   > & {
     readonly secrets: Stored<string, SecretSource>;
     readonly services: Stored<string, StoredService>;
@@ -36,6 +43,8 @@ interface StoredManifest {
     readonly healing: Omit<Manifest['healing'], 'playbooks'> & {
       readonly playbooks: Stored<string, PlaybookChoice>;
     };
+    /** Not there in what was stored before the manifest had this section. */
+    readonly ledger?: StoredLedger;
   };
 }
 
@@ -44,6 +53,8 @@ export function manifestToJson(manifest: Manifest): string {
     name,
     { ...spec, env: [...spec.env] },
   ]);
+  const { ledger } = manifest;
+  const { retention } = ledger;
   return JSON.stringify({
     v: VERSION,
     manifest: {
@@ -53,6 +64,7 @@ export function manifestToJson(manifest: Manifest): string {
       dependencies: [...manifest.dependencies],
       tenants: [...manifest.tenants],
       healing: { ...manifest.healing, playbooks: [...manifest.healing.playbooks] },
+      ledger: { ...ledger, retention: { ...retention, tenantsMs: [...retention.tenantsMs] } },
     },
   });
 }
@@ -94,6 +106,17 @@ function rebuild(stored: StoredManifest['manifest']): Manifest {
       ...compliance,
       checks: compliance.checks.map((check) => ({ ...check, id: checkId(check.id) })),
     },
+    ledger: stored.ledger === undefined ? STANDARD_LEDGER : ledger(stored.ledger),
+  };
+}
+
+function ledger(stored: StoredLedger): LedgerSpec {
+  const { keepMs, tenantsMs } = stored.retention;
+  const tenants = new Map(tenantsMs.map(([name, ms]) => [tenantId(name), ms]));
+  return {
+    ...stored,
+    retention: { keepMs, tenantsMs: tenants },
+    highWater: stored.highWater,
   };
 }
 

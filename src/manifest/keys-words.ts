@@ -9,6 +9,20 @@ export const HOUR = 3_600_000;
 export const DAY = 24 * HOUR;
 export const GIB = 1024 ** 3;
 
+/** Every playbook that `healing.playbooks` and `ledger.witnessFor` may name. */
+export const PLAYBOOKS = [
+  'replace',
+  'recycle',
+  'promote',
+  'rollback',
+  'restart-dependency',
+  'quarantine-tenant-route',
+  'enforce-control',
+  'trial-start',
+  'scale',
+  'rollout',
+] as const;
+
 export const name = text(
   'a name: 1–40 lower-case letters, digits and dashes, starting with a letter',
   {
@@ -48,6 +62,43 @@ export const word = text('a text', { lengthMax: 200, pattern: String.raw`^[^\x00
 export const instant = text('a time with its offset such as 2026-12-24T18:00:00+01:00', {
   pattern: String.raw`^\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?(?:Z|[+-]\d\d:\d\d)$`,
   examples: ['2026-12-24T18:00:00+01:00'],
+});
+
+/** Stands in receipts and in foreign media, for ever. */
+export const OUTSIDE_NAME = '^[a-z0-9][a-z0-9._-]{0,63}$';
+export const outsideName = text(
+  'a name: 1–64 lower-case letters, digits, dots, dashes and underscores',
+  { pattern: OUTSIDE_NAME, examples: ['tsa'] },
+);
+/** An Ed25519 key has 44 digits, an ML-DSA-44 key 1752. */
+export const VKEY = String.raw`^[^\s+\x00-\x1f]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{42,1752}={0,2}$`;
+// Hidden: who takes the wrong line of a key file has taken the private one.
+export const vkey = text('the verifier key of a witness, one line name+id+base64', {
+  pattern: VKEY,
+  lengthMax: 2100,
+  hidden: true,
+  examples: ['witness.example/w+26e44a48+BAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH'],
+});
+export const vkeyName = text('the name in the key, without spaces and "+"', {
+  pattern: String.raw`^[^\s+\x00-\x1f]{1,255}$`,
+  examples: ['witness.example/w'],
+});
+// Hidden: the path or query of an address may hold the key of an account.
+export const address = text('an address that starts with https://', {
+  pattern: String.raw`^[^\s]{1,2048}$`,
+  lengthMax: 2048,
+  hidden: true,
+  examples: ['https://witness.example'],
+});
+export const account = text('an EVM address: "0x and 40 hexadecimal digits", in quotes', {
+  pattern: '^0x[0-9a-fA-F]{40}$',
+  examples: [`0x${'7'.repeat(40)}`],
+});
+// Hidden: a key is pasted here sooner or later.
+export const keyPath = text('the path of a file that holds the key, mode 600', {
+  pattern: String.raw`^[^\x00-\x1f]{1,1024}$`,
+  hidden: true,
+  examples: ['/etc/kintsugi/anchor.key'],
 });
 
 export const choiceOfPlaybook = choice('automatic', 'ask', 'off');

@@ -17,6 +17,7 @@ import type { Read } from './shape.ts';
 import {
   DAY,
   GIB,
+  PLAYBOOKS,
   choiceOfPlaybook,
   duration,
   host,
@@ -26,23 +27,12 @@ import {
   variable,
   word,
 } from './keys-words.ts';
+import { ledger } from './keys-ledger.ts';
 import { dependency, service } from './keys-service.ts';
 
-export const API_VERSION = 'kintsugi/v1';
+export { PLAYBOOKS } from './keys-words.ts';
 
-/** Every playbook that `healing.playbooks` may name. */
-export const PLAYBOOKS = [
-  'replace',
-  'recycle',
-  'promote',
-  'rollback',
-  'restart-dependency',
-  'quarantine-tenant-route',
-  'enforce-control',
-  'trial-start',
-  'scale',
-  'rollout',
-] as const;
+export const API_VERSION = 'kintsugi/v1';
 
 /** Frameworks that Kintsugi knows controls for; others are allowed and get a warning. */
 export const FRAMEWORKS = ['hipaa', 'gdpr', 'soc2', 'pci-dss', 'iso-27001'] as const;
@@ -244,6 +234,9 @@ export const MANIFEST = object({
     {},
     'Controls that are measured, healed and reported like any other health.',
   ),
+  ledger: standard(ledger, {}, 'How the record of everything is published, witnessed and kept.', {
+    slips: ['log', 'audit', 'transparency'],
+  }),
 });
 
 export type Draft = Read<typeof MANIFEST>;

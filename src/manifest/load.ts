@@ -3,13 +3,14 @@
 //   LD1. All problems of a file are found in one go and thrown together as `ManifestErrors`.
 //   LD2. A manifest that comes out has every default filled in and every reference checked.
 import { access, constants, stat } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { isMap, isScalar } from 'yaml';
 import type { Manifest } from '../model/manifest.ts';
 import { buildManifest, isReplaced, settleManifest } from './build.ts';
 import { problem } from './checking.ts';
 import type { Checking } from './checking.ts';
 import { crossCheck } from './checks.ts';
+import { checkLedgerFiles } from './checks-ledger-files.ts';
 import { checkCommand, isInside } from './command.ts';
 import { MANIFEST } from './keys.ts';
 import type { Draft } from './keys.ts';
@@ -28,6 +29,8 @@ export interface LoadOptions {
   readonly overrides?: Readonly<Record<string, string | number | boolean>>;
   /** Folder of the Node that runs replicas; default the one that runs this. */
   readonly nodeDir?: string;
+  /** The state folder; default `.kintsugi` beside the manifest. */
+  readonly stateDir?: string;
 }
 
 export interface LoadedManifest {
@@ -77,6 +80,7 @@ async function checkManifest(
   const checking: Checking = { draft, places, problems, env: options.env };
   crossCheck(checking);
   await checkFiles(checking, baseDir, options.nodeDir ?? dirname(process.execPath));
+  await checkLedgerFiles(checking, baseDir, options.stateDir ?? join(baseDir, '.kintsugi'));
   problems.throwIfAny();
   const leftOut = [...draft.services].flatMap(([service, spec]) =>
     spec.unlessEnv !== undefined && isReplaced(spec.unlessEnv, options.env)

@@ -58,3 +58,13 @@ export function likelyName(word: string, kind: NameKind): string | undefined {
   const guess = isName ? slug.toLowerCase().slice(0, 40).replace(/-+$/u, '') : slug;
   return new RegExp(NAME_PATTERNS[kind], 'u').test(guess) ? guess : undefined;
 }
+
+/** The same for names that stand in foreign media: dots and underscores are allowed in them. */
+export function likelyOutsideName(word: string): string | undefined {
+  const slug = word
+    .slice(0, 64)
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]+/gu, '-');
+  const guess = slug.replaceAll(/^[._-]+|-+$/gu, '');
+  return guess === '' ? undefined : guess;
+}

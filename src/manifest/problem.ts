@@ -51,7 +51,8 @@ export type AdviceKind =
   | 'framework-unchecked'
   | 'region-unserved'
   | 'control-not-healable'
-  | 'nobody-may-enter';
+  | 'nobody-may-enter'
+  | 'anchor-inside';
 
 /** Allowed, and still worth a second look. */
 export interface ManifestWarning {

@@ -1,7 +1,8 @@
 // Is a single value what its key wants? Texts, choices, numbers and quantities, each with the
 // correction that the writer most likely needs.
 import { isScalar } from 'yaml';
-import { likelyName, nearest } from './nearest.ts';
+import { likelyName, likelyOutsideName, nearest } from './nearest.ts';
+import { OUTSIDE_NAME } from './keys-words.ts';
 import { NAME_PATTERNS } from './shape.ts';
 import { bad, foundText, written } from './reading.ts';
 import type { Reading, Spot } from './reading.ts';
@@ -36,6 +37,7 @@ export function readText(r: Reading, node: unknown, shape: TextShape, spot: Spot
 function patternGuess(text: string, shape: TextShape): string | undefined {
   if (shape.pattern === NAME_PATTERNS.name) return likelyName(text, 'name');
   if (shape.pattern === NAME_PATTERNS.variable) return likelyName(text, 'variable');
+  if (shape.pattern === OUTSIDE_NAME) return likelyOutsideName(text);
   const path = shape.accepts.startsWith('a URL path') && text.length < 200;
   return path && /^[\w.-]+(?:\/[\w.-]+)*\/?$/u.test(text) ? `/${text}` : undefined;
 }
@@ -53,7 +55,8 @@ export function readChoice(r: Reading, node: unknown, shape: ChoiceShape, spot: 
   if (typeof value === 'string' && shape.of.includes(value)) return value;
   const guess =
     value === false && shape.of.includes('off') ? 'off' : nearest(String(value), shape.of);
-  const code = typeof value === 'string' ? 'KIN_MANIFEST_RANGE' : 'KIN_MANIFEST_TYPE';
+  const wrong = shape.names === undefined ? 'KIN_MANIFEST_RANGE' : 'KIN_MANIFEST_REFERENCE';
+  const code = typeof value === 'string' ? wrong : 'KIN_MANIFEST_TYPE';
   bad(r, code, spot, foundText(node, false), accepts(shape), guess);
   return shape.of[0] ?? '';
 }

@@ -13,8 +13,17 @@ import type { ProblemList } from './problem.ts';
 import { readChoice, readFlag, readQuantity, readText, readWhole } from './read-scalar.ts';
 import { bad, foundText, join, written } from './reading.ts';
 import type { Places, Reading, Spot } from './reading.ts';
-import { NAME_PATTERNS, keysOf, partOf } from './shape.ts';
-import type { Key, ListShape, MapShape, ObjectShape, Shape, TextShape } from './shape.ts';
+import { NAME_PATTERNS, keysOf, partOf, variantsOf } from './shape.ts';
+import type {
+  ChoiceShape,
+  Key,
+  ListShape,
+  MapShape,
+  ObjectShape,
+  Shape,
+  TextShape,
+  VariantsShape,
+} from './shape.ts';
 import { COMMAND_ACCEPTS, accepts, fallbackOf, nameWords, standIn } from './shape-words.ts';
 import { nodePlace, shownKey } from './source.ts';
 import type { YamlSource } from './source.ts';
@@ -46,6 +55,8 @@ function readNode(r: Reading, raw: unknown, shape: Shape, above: Spot): unknown 
       return readMap(r, node, shape, spot);
     case 'list':
       return readList(r, node, shape, spot);
+    case 'variants':
+      return readVariants(r, node, shape, spot);
     case 'either': {
       const long = isMap(node) || isSeq(node);
       return readNode(r, raw, partOf(long ? shape.long : shape.short), above);
@@ -88,6 +99,36 @@ function readObject(r: Reading, node: unknown, shape: ObjectShape, spot: Spot): 
     }
   }
   return result;
+}
+
+/** Which of the kinds is it? Without an answer its other keys cannot be judged. */
+function readVariants(r: Reading, node: unknown, shape: VariantsShape, spot: Spot): unknown {
+  if (!isMap(node)) {
+    bad(r, 'KIN_MANIFEST_TYPE', spot, foundText(node, true), accepts(shape));
+    return standIn(shape);
+  }
+  const variants = variantsOf(shape);
+  const words: ChoiceShape = { kind: 'choice', of: [...variants.keys()], names: undefined };
+  const pair = node.items.find((item) => keyWord(item) === 'kind');
+  if (pair === undefined) {
+    const slip = node.items.find((item) => ['type', 'driver'].includes(keyWord(item)));
+    if (slip === undefined) {
+      const at = { path: join(spot.path, 'kind'), place: spot.place };
+      bad(r, 'KIN_MANIFEST_MISSING', at, 'nothing', `${accepts(words)}: the key is required`);
+    } else {
+      const at = { path: spot.path, place: nodePlace(r.source, slip.key) ?? spot.place };
+      const found = `the key ${shownKey(keyWord(slip))}`;
+      bad(r, 'KIN_MANIFEST_UNKNOWN_KEY', at, found, 'the key kind', 'kind');
+    }
+    return standIn(shape);
+  }
+  const value = isAlias(pair.value) ? r.source.targets.get(pair.value) : pair.value;
+  const word = isScalar(value) ? value.value : undefined;
+  const variant = typeof word === 'string' ? variants.get(word) : undefined;
+  if (variant !== undefined) return readObject(r, node, variant, spot);
+  const place = nodePlace(r.source, pair.value) ?? nodePlace(r.source, pair.key) ?? spot.place;
+  readChoice(r, value, words, { path: join(spot.path, 'kind'), place });
+  return standIn(shape);
 }
 
 /** A key in its `…Ms` spelling holds a plain number of the base unit. */
@@ -160,7 +201,7 @@ function plainShape(shape: Shape): Shape {
   if (shape.kind !== 'quantity') return shape;
   const isWhole = shape.unit === 'duration' || shape.unit === 'size';
   if (isWhole) return { kind: 'whole', min: shape.min, max: shape.max };
-  return { ...shape, unit: 'cores' };
+  return { ...shape, unit: 'number' };
 }
 
 function readMap(r: Reading, node: unknown, shape: MapShape, spot: Spot): unknown {

@@ -4,7 +4,7 @@ import { MANIFEST } from './keys.ts';
 import { PROBLEM_CODES } from './problem.ts';
 import { CHECKS, INTRO, REFERENCES } from './reference-prose.ts';
 import type { ProblemCode } from './problem.ts';
-import { keysOf, partOf } from './shape.ts';
+import { keysOf, partOf, variantsOf } from './shape.ts';
 import type { Key, ObjectShape, Shape } from './shape.ts';
 import { fallbackText } from './shape-words.ts';
 import { UNITS, unitText } from './units.ts';
@@ -32,6 +32,11 @@ function collect(
 ): void {
   if (shape.kind === 'list') collect(partOf(shape.of), `${path}[]`, sections, seen);
   if (shape.kind === 'map') collect(partOf(shape.of), `${path}.<name>`, sections, seen);
+  if (shape.kind === 'variants') {
+    for (const [word, variant] of variantsOf(shape)) {
+      collect(variant, `${path} of kind ${word}`, sections, seen);
+    }
+  }
   if (shape.kind === 'either') collect(partOf(shape.long), path, sections, seen);
   if (shape.kind !== 'object' || seen.has(shape)) return;
   seen.set(shape, path);
@@ -80,6 +85,8 @@ function valueText(shape: Shape, at: string, seen: ReadonlyMap<ObjectShape, stri
       const long = valueText(partOf(shape.long), at, seen);
       return `${valueText(partOf(shape.short), at, seen)}, or ${long}`;
     }
+    case 'variants':
+      return 'keys by `kind`, see below';
     case 'command':
       return 'text, or list of texts';
     case 'text':
@@ -98,7 +105,8 @@ function valueText(shape: Shape, at: string, seen: ReadonlyMap<ObjectShape, stri
 }
 
 function unitsText(): string {
-  const rows = Object.entries(UNITS).map(([unit, { accepts, bare }]) => {
+  const written = Object.entries(UNITS).filter(([unit]) => unit !== 'number');
+  const rows = written.map(([unit, { accepts, bare }]) => {
     return `| ${unit} | ${accepts} | ${bare ? 'yes' : 'no, an error'} |`;
   });
   const head = '| quantity | written as | plain number |\n| --- | --- | --- |';

@@ -49,9 +49,10 @@ const REFERENCE_ROWS: readonly (readonly [string, string])[] = [
 
 export const REFERENCES = coded(`## References
 
-Texts under ´env´, and ´url´ and ´adminUrl´ of a dependency, may hold references. They are put in
-when a replica starts; the stored manifest, plans and logs hold only the reference. A command may
-hold ´\${port}´, ´\${port:service}´, ´\${state}´, ´\${service}´, ´\${name}´ and ´\${env:…}´.
+Texts under ´env´, ´url´ and ´adminUrl´ of a dependency, and ´rpcUrl´ of an anchor may hold
+references. They are put in at the start; the stored manifest, plans and logs hold only the
+reference. A command may hold ´\${port}´, ´\${port:service}´, ´\${state}´, ´\${service}´, ´\${name}´
+and ´\${env:…}´.
 
 | reference | stands for |
 | --- | --- |
@@ -78,11 +79,17 @@ export const CHECKS = coded(`## What is checked beyond single keys
 - Folders exist; the first word of a command is a program on the PATH or an executable file, and the
   script of ´node SCRIPT´ exists inside the source. What only a shell understands is refused.
 - No secret in a command: by reference, by a flag such as ´--password=…´, or inside a URL.
+- Witnesses are a policy file or a list, never both; a list has each key once, with its checksum
+  right, and at least as many witnesses as must cosign. Playbooks that wait for witnesses have some.
+- Names of anchors are unique; ´http:´ goes to this machine only, but for time-stamp authorities and
+  calendars, whose answers prove themselves. Certificates, policies, key files (mode 600) and
+  folders exist; a relative policy stays inside the folder of the manifest.
+- Tenants with a retention of their own exist. The high-water mark lies outside the state folder.
 - A check of row-level security looks at a PostgreSQL dependency, and with ´heal: automatic´ has
   its ´adminUrl´.
 
 Allowed, with a warning: a host other than loopback, a probe timeout longer than its interval, a
 variable whose name promises a secret with a plain text as value, a framework that is not known or
 not reported on, a region that no service serves, no tenant at all, a check that can be found and
-not healed.
+not healed, an anchor inside the state folder, an ´rpcUrl´ that seems to hold a key.
 `);

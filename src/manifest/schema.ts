@@ -17,7 +17,8 @@ export function manifestSchema(): JsonSchema {
     $schema: 'https://json-schema.org/draft/2020-12/schema',
     $id: 'urn:kintsugi:manifest:v1',
     title: 'Kintsugi manifest',
-    description: 'What Kintsugi runs, heals and proves: services, tenants, healing, compliance.',
+    description:
+      'What Kintsugi runs, heals and proves: services, tenants, healing, compliance, ledger.',
     ...schemaOf(MANIFEST),
   };
 }
@@ -38,6 +39,8 @@ function schemaOf(shape: Shape): JsonSchema {
     }
     case 'either':
       return { anyOf: [schemaOf(partOf(shape.short)), schemaOf(partOf(shape.long))] };
+    case 'variants':
+      return { anyOf: shape.of.map((variant) => schemaOf(partOf(variant))) };
     case 'command':
       return COMMAND;
     case 'text':

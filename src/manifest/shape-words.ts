@@ -1,7 +1,7 @@
 // How is a shape said in words, what stands for it when it is left out, and what when it could not
 // be read?
 import { parseUnit, unitText, UNITS } from './units.ts';
-import { keysOf, partOf } from './shape.ts';
+import { keysOf, partOf, variantsOf } from './shape.ts';
 import type { Key, MapShape, QuantityShape, Shape } from './shape.ts';
 
 export const COMMAND_ACCEPTS = 'a program and its arguments such as [node, server.js]';
@@ -16,6 +16,7 @@ export function accepts(shape: Shape): string {
     case 'flag':
       return 'true or false';
     case 'choice':
+      if (shape.names !== undefined) return `${shape.names}: ${shape.of.join(', ')}`;
       return shape.of.length === 1 ? `${shape.of[0] ?? ''}` : `one of ${shape.of.join(', ')}`;
     case 'quantity':
       return `${UNITS[shape.unit].accepts}, ${rangeText(shape)}`;
@@ -29,6 +30,8 @@ export function accepts(shape: Shape): string {
       return `${nameWords(shape)}, each with its value`;
     case 'object':
       return `keys with values (${Object.keys(keysOf(shape)).slice(0, 4).join(', ')}, …)`;
+    case 'variants':
+      return `keys with values, with a kind: ${[...variantsOf(shape).keys()].join(', ')}`;
     case 'command':
       return COMMAND_ACCEPTS;
     case 'either':
@@ -61,6 +64,8 @@ export function standIn(shape: Shape): unknown {
       return new Map();
     case 'either':
       return standIn(partOf(shape.short));
+    case 'variants':
+      return standIn(partOf(shape.of[0]));
     case 'object':
       return Object.fromEntries(
         Object.entries(keysOf(shape)).map(([name, key]) => [

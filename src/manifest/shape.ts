@@ -33,6 +33,8 @@ export interface FlagShape {
 export interface ChoiceShape<C extends string = string> {
   readonly kind: 'choice';
   readonly of: readonly C[];
+  /** The words name something (`a playbook`): another word is a wrong reference. */
+  readonly names: string | undefined;
 }
 
 export interface QuantityShape {
@@ -68,6 +70,12 @@ export interface CommandShape {
   readonly kind: 'command';
 }
 
+/** Objects that their key `kind` tells apart: each of them has it as a choice of one word. */
+export interface VariantsShape<S = unknown> {
+  readonly kind: 'variants';
+  readonly of: readonly S[];
+}
+
 /** The short form (a scalar) or the long one (an object). */
 export interface EitherShape<A = unknown, B = unknown> {
   readonly kind: 'either';
@@ -87,6 +95,7 @@ export type Shape =
   | MapShape
   | ObjectShape
   | CommandShape
+  | VariantsShape
   | EitherShape;
 
 export interface Key<S = unknown, P extends Presence = Presence> {
@@ -119,15 +128,17 @@ export type Read<S> =
           ? C
           : S extends EitherShape<infer A, infer B>
             ? Read<A> | Read<B>
-            : S extends WholeShape | QuantityShape
-              ? number
-              : S extends FlagShape
-                ? boolean
-                : S extends CommandShape
-                  ? readonly string[]
-                  : S extends TextShape
-                    ? string
-                    : never;
+            : S extends VariantsShape<infer V>
+              ? Read<V>
+              : S extends WholeShape | QuantityShape
+                ? number
+                : S extends FlagShape
+                  ? boolean
+                  : S extends CommandShape
+                    ? readonly string[]
+                    : S extends TextShape
+                      ? string
+                      : never;
 
 type ReadKey<K> =
   K extends Key<infer S, infer P> ? (P extends 'optional' ? Read<S> | undefined : Read<S>) : never;
@@ -182,7 +193,12 @@ export const command = (): CommandShape => ({ kind: 'command' });
 export const choice = <const C extends string>(...of: readonly C[]): ChoiceShape<C> => ({
   kind: 'choice',
   of,
+  names: undefined,
 });
+export const choiceOf = <const C extends string>(
+  names: string,
+  of: readonly C[],
+): ChoiceShape<C> => ({ kind: 'choice', of, names });
 export const quantity = (unit: Unit, min: number, max: number): QuantityShape => ({
   kind: 'quantity',
   unit,
@@ -208,10 +224,25 @@ export const either = <A, B>(short: A, long: B): EitherShape<A, B> => ({
   short,
   long,
 });
+export const variants = <V extends readonly unknown[]>(...of: V): VariantsShape<V[number]> => ({
+  kind: 'variants',
+  of,
+});
 
 /** The narrow view of a shape whose parts the walkers need; the builders above made it. */
 export function keysOf(shape: ObjectShape): Keys {
   return shape.keys as Keys;
+}
+
+/** Each variant by its word. */
+export function variantsOf(shape: VariantsShape): ReadonlyMap<string, ObjectShape> {
+  return new Map(
+    (shape.of as readonly ObjectShape[]).map((variant) => {
+      const key = keysOf(variant)['kind'];
+      const word = key === undefined ? undefined : partOf(key.shape);
+      return [word?.kind === 'choice' ? (word.of[0] ?? '') : '', variant];
+    }),
+  );
 }
 
 export function partOf(part: unknown): Shape {

@@ -4,7 +4,8 @@
 //   U1. A number without its unit is never guessed at: it is an error that names the candidates.
 //   U2. `unitText` of a parsed value, parsed again, gives the same number.
 
-export type Unit = 'duration' | 'size' | 'rate' | 'share' | 'percent' | 'cores';
+/** `number` is for the second spelling of a key, such as `ratePerSecond`. */
+export type Unit = 'duration' | 'size' | 'rate' | 'share' | 'percent' | 'cores' | 'fee' | 'number';
 
 export type UnitAnswer =
   | { readonly kind: 'ok'; readonly value: number }
@@ -24,12 +25,13 @@ interface UnitWords {
 
 const MINUTE = 60_000;
 const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
 
 export const UNITS: Readonly<Record<Unit, UnitWords>> = {
   duration: {
-    accepts: 'a duration such as 500ms, 2s, 5m, 1h, 24h',
+    accepts: 'a duration such as 500ms, 2s, 5m, 24h, 30d',
     examples: ['500ms', '10s', '15m'],
-    factors: { ms: 1, s: 1_000, m: MINUTE, h: HOUR },
+    factors: { ms: 1, s: 1_000, m: MINUTE, h: HOUR, d: DAY },
     bare: false,
     slips: {
       sec: 's',
@@ -44,6 +46,8 @@ export const UNITS: Readonly<Record<Unit, UnitWords>> = {
       hrs: 'h',
       hour: 'h',
       hours: 'h',
+      day: 'd',
+      days: 'd',
       msec: 'ms',
       millis: 'ms',
       milliseconds: 'ms',
@@ -113,6 +117,20 @@ export const UNITS: Readonly<Record<Unit, UnitWords>> = {
     bare: true,
     slips: {},
   },
+  fee: {
+    accepts: 'a price of gas such as 100gwei or 0.05gwei',
+    examples: ['100gwei', '0.05gwei'],
+    factors: { gwei: 1 },
+    bare: false,
+    slips: {},
+  },
+  number: {
+    accepts: 'a plain number such as 1 or 0.5',
+    examples: ['0.5', '2'],
+    factors: {},
+    bare: true,
+    slips: {},
+  },
 };
 
 const WRITTEN = /^(\d{1,15}(?:\.\d{1,9})?|\.\d{1,9})\s*([a-z%/]{0,16})$/iu;
@@ -155,16 +173,27 @@ function bareGuess(unit: Unit, number: number): string | undefined {
       return `${number}/s`;
     case 'percent':
       return number < 1 ? `${Number((number * 100).toPrecision(6))}%` : `${number}%`;
+    case 'fee':
+      return `${number}gwei`;
     case 'share':
     case 'cores':
+    case 'number':
       return undefined;
   }
 }
 
+/** Weeks and years are said in days: a year has 365 of them, or 366. */
+const LONG: readonly (readonly [RegExp, number])[] = [
+  [/^(?:w|wks?|weeks?)$/iu, 7],
+  [/^(?:y|yrs?|years?|a)$/iu, 365],
+];
+
 function slipGuess(unit: Unit, number: number, suffix: string): string | undefined {
   if (unit === 'cores') return suffix === 'm' ? String(number / 1000) : undefined;
   const words = UNITS[unit];
-  if (unit === 'duration' && /^(?:d|days?)$/iu.test(suffix)) return `${number * 24}h`;
+  const days =
+    unit === 'duration' ? LONG.find(([pattern]) => pattern.test(suffix))?.[1] : undefined;
+  if (days !== undefined) return `${Number((number * days).toFixed(6))}d`;
   if (Object.hasOwn(words.factors, suffix)) return `${number}${suffix}`;
   const lower = suffix.toLowerCase();
   const meant = Object.hasOwn(words.slips, lower)
@@ -176,20 +205,21 @@ function slipGuess(unit: Unit, number: number, suffix: string): string | undefin
 /** `1h30m` is not accepted, but it is clear what it means. */
 function compound(unit: Unit, written: string): string | undefined {
   if (unit !== 'duration') return undefined;
-  const match = /^(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?$/u.exec(written);
+  const match = /^(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?$/u.exec(written);
   if (match === null || written === '') return undefined;
-  const [, hours = '0', minutes = '0', seconds = '0'] = match;
+  const [, days = '0', hours = '0', minutes = '0', seconds = '0'] = match;
   return unitText(
     'duration',
-    Number(hours) * HOUR + Number(minutes) * MINUTE + Number(seconds) * 1000,
+    Number(days) * DAY + Number(hours) * HOUR + Number(minutes) * MINUTE + Number(seconds) * 1000,
   );
 }
 
 /** The shortest exact way to write a value of this unit. */
 export function unitText(unit: Unit, value: number): string {
-  if (unit === 'cores') return String(value);
+  if (unit === 'cores' || unit === 'number') return String(value);
   if (unit === 'share') return `${Number((value * 100).toPrecision(12))}%`;
   if (unit === 'percent') return `${value}%`;
+  if (unit === 'fee') return `${value}gwei`;
   if (unit === 'rate') return rateText(value);
   const factors = Object.entries(UNITS[unit].factors).toReversed();
   // Binary sizes first: 1048576 is 1MiB, and never 1048.576KB.
@@ -214,7 +244,7 @@ function rateText(value: number): string {
 
 /** A pattern for the JSON Schema that accepts exactly what `parseUnit` accepts as text. */
 export function unitPattern(unit: Unit): string {
-  if (unit === 'cores') return String.raw`^(?:\d{1,15}(?:\.\d{1,9})?)$`;
+  if (unit === 'cores' || unit === 'number') return String.raw`^(?:\d{1,15}(?:\.\d{1,9})?)$`;
   const suffixes = Object.keys(UNITS[unit].factors).join('|');
   const number = String.raw`\d{1,15}(?:\.\d{1,9})?`;
   if (unit === 'share') return `^(?:${number}%|0(?:\\.\\d{1,9})?|1(?:\\.0{1,9})?)$`;

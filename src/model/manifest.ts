@@ -14,6 +14,7 @@ export interface Manifest {
   readonly tenants: ReadonlyMap<TenantId, TenantSpec>;
   readonly healing: HealingSpec;
   readonly compliance: ComplianceSpec;
+  readonly ledger: LedgerSpec;
 }
 
 export interface GatewaySettings {
@@ -188,4 +189,93 @@ export interface CheckSpec {
   readonly intervalMs: number;
   readonly heal: PlaybookChoice;
   readonly frameworks: readonly string[];
+}
+
+/** All paths are absolute. */
+export interface LedgerSpec {
+  /** Between two published checkpoints while the log grows, 200 ms–1 h. */
+  readonly publishEveryMs: number;
+  readonly witnesses: WitnessesSpec;
+  /** Playbooks whose intents must be witnessed before they act; each once. */
+  readonly witnessFor: readonly string[];
+  readonly anchorEveryMs: number;
+  /** An anchor is due after so many entries as well; 0: only time counts. */
+  readonly anchorEntries: number;
+  /** Names are unique. */
+  readonly anchors: readonly LedgerAnchorSpec[];
+  readonly retention: RetentionSpec;
+  /** File outside the state folder that remembers the newest head. */
+  readonly highWater: string | undefined;
+}
+
+export type WitnessesSpec =
+  | { readonly kind: 'none' }
+  /** A tlog-policy file. */
+  | { readonly kind: 'policy'; readonly file: string }
+  /** 1 ≤ `require` ≤ length of `list`; names and keys are unique. */
+  | { readonly kind: 'list'; readonly require: number; readonly list: readonly WitnessSpec[] };
+
+export interface WitnessSpec {
+  /** The name in its key. */
+  readonly name: string;
+  /** Verifier key, `name+id+base64`: public. */
+  readonly key: string;
+  readonly url: string;
+}
+
+export interface RetentionSpec {
+  /** Undefined: for ever. */
+  readonly keepMs: number | undefined;
+  /** Of tenants that differ from `keepMs`. */
+  readonly tenantsMs: ReadonlyMap<TenantId, number>;
+}
+
+/** What the anchor drivers take, with `rpcUrl` still holding its references. */
+export type LedgerAnchorSpec =
+  | Rfc3161AnchorSpec
+  | EvmAnchorSpec
+  | OpenTimestampsAnchorSpec
+  | FileAnchorSpec;
+
+export interface Rfc3161AnchorSpec {
+  readonly kind: 'rfc3161';
+  readonly name: string;
+  readonly url: string;
+  readonly certificatesFile: string;
+  readonly timeoutMs: number;
+}
+
+export interface EvmAnchorSpec {
+  readonly kind: 'evm';
+  readonly name: string;
+  /** May hold `${secret:…}` and `${env:…}`; never shown. */
+  readonly rpcUrl: string;
+  readonly chainId: number;
+  readonly contract: string;
+  readonly owner: string;
+  /** Left out: the anchor can only verify. */
+  readonly keyFile?: string;
+  readonly fromBlock: number;
+  readonly timeoutMs: number;
+  readonly maxFeeGwei: number;
+  readonly confirmations: number;
+  readonly pollMs: number;
+  readonly stuckMs: number;
+  readonly waitMs: number;
+}
+
+export interface OpenTimestampsAnchorSpec {
+  readonly kind: 'opentimestamps';
+  readonly name: string;
+  readonly calendars: readonly string[];
+  readonly upgradeFrom: readonly string[];
+  readonly timeoutMs: number;
+}
+
+export interface FileAnchorSpec {
+  readonly kind: 'file';
+  readonly name: string;
+  /** A file for `append`, an existing folder for `objects`. */
+  readonly path: string;
+  readonly layout: 'append' | 'objects';
 }

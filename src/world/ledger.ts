@@ -25,6 +25,8 @@ export interface IntentTerms {
   readonly deadlineMs: number;
   /** How far it must be before its act may begin. */
   readonly level: 'durable' | 'witnessed';
+  /** Whose data or access it is about: it stands in that tenant's own log as well. */
+  readonly tenant: string | undefined;
 }
 
 /** Whose entry it is: it stands in that tenant's own log as well. */

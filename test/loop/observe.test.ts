@@ -284,7 +284,7 @@ describe('verify', () => {
   });
 });
 
-const TERMS = { deadlineMs: 1_000, level: 'durable' } as const;
+const TERMS = { deadlineMs: 1_000, level: 'durable', tenant: undefined } as const;
 
 describe('record', () => {
   const fact = (text: string, entry: Fact['entry'] = 'incident.opened'): Fact => ({

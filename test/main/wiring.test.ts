@@ -286,7 +286,7 @@ describe('boot.ts: a store that was lost', () => {
   });
 });
 
-const TERMS = { deadlineMs: 60_000, level: 'durable' } as const;
+const TERMS = { deadlineMs: 60_000, level: 'durable', tenant: undefined } as const;
 
 describe('ledger.ts and jwt.ts', () => {
   test('ML1 one private key; L1 intents are durable; L2 a closed ledger rejects', async () => {

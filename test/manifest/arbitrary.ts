@@ -20,6 +20,8 @@ export function arbitraryOf(shape: Shape): fc.Arbitrary<unknown> {
         minLength: shape.min,
         maxLength: Math.min(2, shape.max),
       });
+    case 'variants':
+      return fc.oneof(...shape.of.map((variant) => arbitraryOf(partOf(variant))));
     case 'either':
       return fc.oneof(arbitraryOf(partOf(shape.short)), arbitraryOf(partOf(shape.long)));
     case 'command':

@@ -135,6 +135,8 @@ const anyManifest = arbitraryOf(MANIFEST).map((value) => {
   return completed(draft as Draft);
 });
 
+const KEY = 'witness.example/w+26e44a48+BAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH';
+
 /** Random drafts may lack what only the cross-checks demand. */
 function completed(draft: Draft): Manifest {
   const secrets = new Map(
@@ -146,7 +148,11 @@ function completed(draft: Draft): Manifest {
   const day = { from: '2026-01-01T00:00:00Z', to: '2026-01-02T00:00:00Z' };
   const freezeWindows = draft.healing.freezeWindows.map((window) => ({ ...window, ...day }));
   const healing = { ...draft.healing, freezeWindows };
-  return buildManifest({ ...draft, secrets, dependencies, healing }, '/base');
+  const { witnesses } = draft.ledger;
+  const list = [{ name: undefined, key: KEY, url: 'https://w.example' }];
+  const whole = { policy: witnesses?.policy, require: 1, list: witnesses?.list ?? list };
+  const ledger = { ...draft.ledger, witnesses: witnesses === undefined ? undefined : whole };
+  return buildManifest({ ...draft, secrets, dependencies, healing, ledger }, '/base');
 }
 
 test('MJ1: any manifest comes back from JSON as it was', () => {

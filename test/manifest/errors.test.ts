@@ -26,7 +26,7 @@ const GOLDEN: Readonly<Record<string, readonly [string, string]>> = {
   KIN_MANIFEST_UNIT: [
     'name: hello\nservices: { web: { command: [node, server.js], drain: 10 } }',
     `kintsugi.yaml:2:55 KIN_MANIFEST_UNIT
-  services.web.drain: found the number 10, expected a duration such as 500ms, 2s, 5m, 1h, 24h
+  services.web.drain: found the number 10, expected a duration such as 500ms, 2s, 5m, 24h, 30d
   did you mean 10s?`,
   ],
   KIN_MANIFEST_RANGE: [

@@ -81,6 +81,11 @@ test('RD1: any value in the place of any key is read or refused with typed probl
     'tenants',
     'healing',
     'compliance',
+    'ledger',
+    'witnesses',
+    'anchors',
+    'retention',
+    'list',
     'web',
     'command',
     'env',
@@ -116,10 +121,10 @@ test('RD1: any value in the place of any key is read or refused with typed probl
     ),
   }));
   await fc.assert(
-    fc.asyncProperty(value, value, value, (services, tenants, gateway) =>
+    fc.asyncProperty(value, value, value, value, (services, tenants, gateway, ledger) =>
       onlyTyped(
         stringify(
-          { name: 'a', services, tenants, gateway: { jwt: gateway } },
+          { name: 'a', services, tenants, gateway: { jwt: gateway }, ledger },
           { aliasDuplicateObjects: false },
         ),
       ),

@@ -36,6 +36,9 @@ for (const [name, make] of PAGES) {
 
 function* keysBelow(shape: Shape, path: string): Generator<readonly [string, Key]> {
   if (shape.kind === 'list' || shape.kind === 'map') yield* keysBelow(partOf(shape.of), path);
+  if (shape.kind === 'variants') {
+    for (const variant of shape.of) yield* keysBelow(partOf(variant), path);
+  }
   if (shape.kind === 'either') yield* keysBelow(partOf(shape.long), path);
   if (shape.kind !== 'object') return;
   for (const [name, key] of Object.entries(keysOf(shape))) {

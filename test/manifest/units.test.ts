@@ -18,6 +18,9 @@ test('every unit of the brief is read as a plain number of its base', () => {
     ['duration', '5m', 300_000],
     ['duration', '1h', 3_600_000],
     ['duration', '24h', 86_400_000],
+    ['duration', '30d', 2_592_000_000],
+    ['fee', '100gwei', 100],
+    ['fee', '0.05gwei', 0.05],
     ['size', '256MiB', 268_435_456],
     ['size', '1GiB', 1_073_741_824],
     ['size', '10MB', 10_000_000],
@@ -39,7 +42,12 @@ test('U1: a missing or wrong unit is never guessed at, and the error says what w
     ['duration', '10', '10s'],
     ['duration', '10 sec', '10s'],
     ['duration', '5 m', '5m'],
-    ['duration', '1d', '24h'],
+    ['duration', '2 days', '2d'],
+    ['duration', '6weeks', '42d'],
+    ['duration', '7y', '2555d'],
+    ['duration', '1d12h', '36h'],
+    ['fee', '100', '100gwei'],
+    ['fee', '100 Gwei', '100gwei'],
     ['duration', '1h30m', '90m'],
     ['duration', '5MiB', undefined],
     ['duration', '-5s', undefined],
@@ -71,6 +79,7 @@ test('U2: what is shown for a value, read again, gives the same value', () => {
     fc.property(fc.integer({ min: 0, max: 1e6 }), (n) => {
       assert.equal(value('share', unitText('share', n / 1e6)), n / 1e6);
       assert.equal(value('rate', unitText('rate', n)), n);
+      assert.equal(value('fee', unitText('fee', n / 1000)), n / 1000);
     }),
   );
   assert.equal(unitText('size', 1024 ** 2), '1MiB');
@@ -80,7 +89,8 @@ test('U2: what is shown for a value, read again, gives the same value', () => {
 });
 
 test('any text as a quantity gives an answer, and the schema agrees with the reader', () => {
-  const units = fc.constantFrom<Unit>('duration', 'size', 'rate', 'share', 'percent', 'cores');
+  const all = ['duration', 'size', 'rate', 'share', 'percent', 'cores', 'fee'] as const;
+  const units = fc.constantFrom<Unit>(...all);
   const near = fc.stringMatching(/^[0-9.]{0,6} ?[a-zA-Z%/]{0,4}$/);
   fc.assert(
     fc.property(units, fc.oneof(fc.string(), near), (unit, text) => {

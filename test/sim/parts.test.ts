@@ -361,7 +361,15 @@ describe('simulated probes, controls and ledger', () => {
       before: () => undefined,
       onEntry: ({ index }) => seen.push(index),
     });
-    const intent = await ledger.intent('s', { run: 'r' }, { deadlineMs: 1_000, level: 'durable' });
+    const intent = await ledger.intent(
+      's',
+      { run: 'r' },
+      {
+        deadlineMs: 1_000,
+        level: 'durable',
+        tenant: undefined,
+      },
+    );
     assert.equal(ledger.openIntents()[0]?.index, intent.index);
     await ledger.outcome(intent.index, 'succeeded', {});
     await assert.rejects(ledger.outcome(intent.index, 'failed', {}), /one outcome/u);

@@ -1,5 +1,6 @@
 // Which system is simulated? The clinic of examples/ in small: a database, three services that need
 // it, three tenants, one control. Probes are slower than the defaults, so that an hour is cheap.
+import { STANDARD_LEDGER } from '../../src/manifest/index.ts';
 import { checkId, dependencyName, serviceName, tenantId } from '../../src/model/ids.ts';
 import type { ServiceName } from '../../src/model/ids.ts';
 import type {
@@ -140,6 +141,7 @@ export function settingOf(tuning: Tuning): Manifest {
       ineffectiveMax: 3,
       ...tuning.healing,
     },
+    ledger: STANDARD_LEDGER,
     compliance: {
       frameworks: ['gdpr'],
       checks: [

@@ -2,7 +2,8 @@
 // survive, and what happens to the rest is the simulator's choice, sector by sector.
 // Y1. `datasync` keeps the bytes of one file, `syncDir` the names of one folder; nothing else does.
 // Y2. After `crash` every open handle and lock of before is dead.
-// Y3. After `kill` as well, but nothing is lost yet: a later crash may still take what no sync kept.
+// Y3. After `kill` as well, but nothing is lost yet: a later crash may still take what was not
+//     synced.
 
 import { LedgerError } from './errors.ts';
 import type { Files, OpenFile } from './files.ts';

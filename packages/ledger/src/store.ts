@@ -61,8 +61,8 @@ export interface RecordStore {
   /** A crash may leave a last piece without any entry: removes it. Only under the lock. */
   dropUnusedLast(): Promise<void>;
   /**
-   * What recovery has read may never have been synced: a killed writer leaves it in the cache, where
-   * a power cut still takes it. `last` is the piece that the log ends in.
+   * What recovery has read may never have been synced: a killed writer leaves it in the cache,
+   * where a power cut still takes it. `last` is the piece that the log ends in.
    */
   makeDurable(last: string | undefined): Promise<void>;
   /** Zeros over what a torn write left, so that it can never be mistaken for a record later. */

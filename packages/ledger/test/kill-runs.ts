@@ -138,7 +138,7 @@ async function memoryRun(
     crashAt = Infinity;
     const keep = next();
     // A fresh draw per sector: a torn write of any shape.
-    // Only the process dies: what it did not sync is seen by the next one, and may go with the power.
+    // Only the process dies: the next one sees what was not synced, and the power may take it.
     if (next() < 0.4) files.kill();
     else files.crash({ keepSector: () => next() < keep, keepNames: () => next() < 0.5 });
     tally.crashes += 1;

@@ -5,7 +5,7 @@ import { mkdtemp, open as openFile, rename, rm, truncate, writeFile } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { MemoryFiles, openLedger } from '../src/index.ts';
+import { MemoryFiles, openLedger, verifyLedgerDir } from '../src/index.ts';
 import { IntentBook } from '../src/intents.ts';
 import {
   FakeClock,
@@ -75,6 +75,24 @@ test('real files: half a spare, a strange file, an empty segment: no harm', asyn
   assert.deepEqual([again.size, again.stats().recovery.kind], [2, 'clean']);
   assert.equal((await again.record('b', 2)).index, 2);
   await again.close();
+});
+
+test('real files: pruned, reopened, checked', async (context) => {
+  const base = await mkdtemp(join(tmpdir(), 'kintsugi-robust-'));
+  context.after(() => rm(base, { recursive: true, force: true }));
+  const dir = join(base, 'log');
+  const more = { dir, origin: signer.name, signer, segmentBytes: 64 * 1024 };
+  const ledger = await openLedger(more);
+  for (let at = 0; at < 40; at++) await ledger.record('a', at);
+  const report = await ledger.prune({ first: 30, basis: 'retention' });
+  assert.equal(report.kind, 'pruned');
+  await ledger.close();
+  const again = await openLedger(more);
+  assert.equal(again.stats().first, report.first);
+  assert.equal((await again.read(report.first)).index, report.first);
+  await again.close();
+  const check = await verifyLedgerDir(dir, signer.vkey);
+  assert.deepEqual([check.kind, check.first], ['intact', report.first]);
 });
 
 test('a follower that fails stops the writing instead of drifting apart', async () => {

@@ -53,11 +53,18 @@ export interface RecordPorts {
 /** Undoing has no deadline of its own; this long after the run's an outcome is overdue. */
 const OUTCOME_GRACE_MS = 300_000;
 
+/** A route held back is that tenant's business. */
+function tenantOf(plan: Plan): string | undefined {
+  for (const { step } of plan.steps) if (step.kind === 'quarantine') return step.rule.tenant;
+  return undefined;
+}
+
 function termsOf(plan: Plan, isWitnessed: boolean): IntentTerms {
   const waitMs = plan.approval.kind === 'needed' ? plan.approval.deadlineMs : 0;
   return {
     deadlineMs: waitMs + plan.deadlineMs + OUTCOME_GRACE_MS,
     level: isWitnessed ? 'witnessed' : 'durable',
+    tenant: tenantOf(plan),
   };
 }
 
