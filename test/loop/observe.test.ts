@@ -323,7 +323,14 @@ describe('record', () => {
   const run = (intentIndex: number) =>
     ({
       id: 'run_1',
-      plan: { target: 't', summary: '', id: 'p', approval: { kind: 'none' }, deadlineMs: 1_000 },
+      plan: {
+        target: 't',
+        summary: '',
+        id: 'p',
+        approval: { kind: 'none' },
+        deadlineMs: 1_000,
+        steps: [],
+      },
       planDigest: 'd',
       intentIndex,
       steps: [],
