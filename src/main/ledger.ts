@@ -6,7 +6,9 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Client } from 'pg';
 import {
+  PostgresStore,
   generateSigner,
   loadSigner,
   localKeyWrapper,
@@ -19,6 +21,7 @@ import { makeOwnFolder, readStateFile, writeStateFile } from '../api/state-folde
 import { KinError, messageOf } from '../model/errors.ts';
 import type { WitnessesSpec } from '../model/manifest.ts';
 import type { EvidenceTrouble } from '../model/signal.ts';
+import { redactUrl } from '../world/real/redact.ts';
 import type { EntryScope, Ledger, Written } from '../world/ledger.ts';
 import { troublesOf } from './evidence-troubles.ts';
 
@@ -30,6 +33,8 @@ export interface OpenedLedger {
 
 export interface LedgerSetup {
   readonly publishEveryMs?: number;
+  /** Of a PostgreSQL server that holds the log; its payloads and keys stay in the folder. */
+  readonly databaseUrl?: string | undefined;
   readonly witnesses?: WitnessesSpec;
   /** Of whatever else knows: the anchors. */
   readonly troubles?: () => readonly EvidenceTrouble[];
@@ -38,6 +43,7 @@ export interface LedgerSetup {
 }
 
 const WITNESS_WAIT_MS = 10_000;
+const DATABASE_WAIT_MS = 5_000;
 
 export async function openLedgerIn(
   dir: string,
@@ -48,6 +54,7 @@ export async function openLedgerIn(
   makeOwnFolder(dir);
   const origin = originOf(name);
   const { signer, seed } = signerIn(dir, origin);
+  const database = setup.databaseUrl === undefined ? undefined : await inDatabase(setup, origin);
   let open: EvidenceLog | undefined;
   let published = '';
   // The first publications come while it is being opened.
@@ -69,12 +76,42 @@ export async function openLedgerIn(
     onPublish: tellPublished,
     ...(setup.publishEveryMs === undefined ? {} : { publishEveryMs: setup.publishEveryMs }),
     ...policyFrom(setup.witnesses, signer.vkey),
+    ...(database === undefined ? {} : { store: database.store }),
     ...(setup.onFatal === undefined ? {} : { onFatal: setup.onFatal }),
     ...(highWater === undefined ? {} : { highWater }),
+  }).catch(async (error: unknown) => {
+    await database?.end();
+    throw error;
   });
   open = evidence;
   tellPublished();
-  return { ledger: adapt(evidence, setup), log: evidence.core, evidence };
+  return { ledger: adapt(evidence, setup, database?.end), log: evidence.core, evidence };
+}
+
+/** One session of its own: the writer's advisory lock lives and dies with it. */
+async function inDatabase(
+  { databaseUrl, onFatal }: LedgerSetup,
+  origin: string,
+): Promise<{ readonly store: PostgresStore; end(): Promise<void> }> {
+  const client = new Client({
+    connectionString: databaseUrl,
+    application_name: 'kintsugi-ledger',
+    keepAlive: true,
+    connectionTimeoutMillis: DATABASE_WAIT_MS,
+  });
+  client.on('error', (error) => onFatal?.(error));
+  try {
+    await client.connect();
+  } catch (error) {
+    throw new KinError(
+      'KIN_STORE_UNREACHABLE',
+      `the database of the ledger does not answer (${redactUrl(messageOf(error))})`,
+      'Check KINTSUGI_LEDGER_URL and that the server runs.',
+      { cause: error },
+    );
+  }
+  const logId = origin.replaceAll(/[^a-z0-9._-]/gu, '-').slice(0, 128);
+  return { store: new PostgresStore({ client, logId }), end: () => client.end() };
 }
 
 export const originOf = (name: string): string => `${name}.kintsugi.invalid/ledger`;
@@ -178,7 +215,7 @@ function listed(spec: Extract<WitnessesSpec, { kind: 'list' }>, vkey: string): s
   ].join('\n');
 }
 
-function adapt(evidence: EvidenceLog, setup: LedgerSetup): Ledger {
+function adapt(evidence: EvidenceLog, setup: LedgerSetup, end?: () => Promise<void>): Ledger {
   const log = evidence.core;
   const written = (done: { readonly index: number; readonly leafHash: string }): Written => ({
     index: done.index,
@@ -216,6 +253,9 @@ function adapt(evidence: EvidenceLog, setup: LedgerSetup): Ledger {
         .map(({ index, subject, detail }) => ({ index, subject, detail })),
     troubles: () => [...troublesOf(evidence), ...(setup.troubles?.() ?? [])],
     head: () => ({ size: log.size, checkpoint: log.checkpoint().text }),
-    close: () => evidence.close(),
+    async close() {
+      await evidence.close();
+      await end?.();
+    },
   };
 }

@@ -68,6 +68,7 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     (size) => evidence?.publisher.anchored(size),
   );
   const opened = await openLedgerIn(paths.ledger, manifest.name, larger(kept, anchors.highWater), {
+    databaseUrl: env['KINTSUGI_LEDGER_URL'],
     publishEveryMs: manifest.ledger.publishEveryMs,
     witnesses: manifest.ledger.witnesses,
     troubles: () => anchors.troubles(),

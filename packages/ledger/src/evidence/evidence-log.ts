@@ -34,6 +34,8 @@ export interface EvidenceParts {
   readonly salt: () => string;
   readonly now: () => string;
   readonly tenantSigner: ((origin: string) => Signer) | undefined;
+  /** Lock of the folder, where the log itself lies elsewhere. */
+  readonly folder: { close(): Promise<void> } | undefined;
 }
 
 const PAGE = 256;
@@ -194,6 +196,7 @@ export class EvidenceLog {
     core.publishThrough(undefined);
     await attempt(() => privacy.close());
     await attempt(() => core.close());
+    await attempt(async () => this.#parts.folder?.close());
     const [first] = problems;
     if (first !== undefined) throw typedError(first, 'closing the evidence');
   }

@@ -38,6 +38,8 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
     ...(options.tenantsMax === undefined ? {} : { tenantsMax: options.tenantsMax }),
   });
   try {
+    const folder = options.store === undefined ? undefined : await lockFolder(files, options.dir);
+    if (folder !== undefined) opened.push(folder);
     const core = await openCore(
       { ...options, files, clock, salt, followers: [tenants] },
       async (open) => {
@@ -56,7 +58,7 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
     const beginnings = new LogBeginnings({ tenants, append, now, salt });
     const { tenantSigner } = options;
     const parts = { core: core.ledger, reads: core.reads, tenants, beginnings, privacy, publisher };
-    const log = new EvidenceLog({ ...parts, salt, now, tenantSigner });
+    const log = new EvidenceLog({ ...parts, salt, now, tenantSigner, folder });
     await privacy.start(
       privacyLedger({
         core: core.ledger,
@@ -70,6 +72,13 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
     for (const one of opened.toReversed()) await one.close().catch(() => undefined);
     throw cause;
   }
+}
+
+/** A log that lies elsewhere locks itself there; payloads and keys are still in the folder. */
+async function lockFolder(files: Files, dir: string): Promise<{ close(): Promise<void> }> {
+  await files.mkdir(dir);
+  const lock = await files.lock(dir);
+  return { close: () => lock.release() };
 }
 
 /** 16 bytes, as `tenantOf` wants them; those of disclosures are longer. */
