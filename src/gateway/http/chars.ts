@@ -1,0 +1,68 @@
+// Which bytes may stand where? Tables of RFC 9110 and 9112, one load a byte.
+
+export const CR = 13;
+export const LF = 10;
+export const SP = 32;
+export const HTAB = 9;
+export const COLON = 58;
+export const QUESTION = 63;
+
+function table(allowed: (code: number) => number): Uint8Array {
+  const bytes = new Uint8Array(256);
+  for (let code = 0; code < 256; code += 1) bytes[code] = allowed(code);
+  return bytes;
+}
+
+const isDigit = (c: number): boolean => c >= 48 && c <= 57;
+const isUpper = (c: number): boolean => c >= 65 && c <= 90;
+const isLower = (c: number): boolean => c >= 97 && c <= 122;
+const isAlnum = (c: number): boolean => isDigit(c) || isUpper(c) || isLower(c);
+const among = (text: string) => (c: number) => text.includes(String.fromCharCode(c));
+
+const isMark = among("!#$%&'*+-.^_`|~");
+/** RFC 9110 token: names of fields, methods, options. */
+export const TOKEN = table((c) => (isAlnum(c) || isMark(c) ? 1 : 0));
+
+/** Methods are case-sensitive and all registered ones are written so. */
+export const METHOD = table((c) => (isUpper(c) || c === 45 ? 1 : 0));
+
+/** Field values: visible, space, tab, obs-text. */
+export const VALUE = table((c) => ((c >= 32 && c !== 127) || c === HTAB ? 1 : 0));
+
+const NEVER_IN_TARGET = among('"<>#');
+const QUERY_ONLY = among('\\^`{}');
+/** 0 never, 1 anywhere, 2 only after the question mark (browsers send these raw there). */
+export const TARGET = table((c) => {
+  if (c <= 32 || c >= 127 || NEVER_IN_TARGET(c)) return 0;
+  return QUERY_ONLY(c) ? 2 : 1;
+});
+
+const isHostMark = among('-._~');
+/** Names and IPv4 addresses in Host; neither percent nor sub-delims: no real host has them. */
+export const HOST = table((c) => (isAlnum(c) || isHostMark(c) ? 1 : 0));
+
+/** Value of a hex digit, or 255. */
+export const HEX = table((c) => {
+  if (isDigit(c)) return c - 48;
+  const lower = c | 32;
+  return lower >= 97 && lower <= 102 ? lower - 87 : 255;
+});
+
+/** Chunk extensions: visible ASCII only, no white space. */
+export const EXTENSION = table((c) => (c > 32 && c < 127 ? 1 : 0));
+
+/** The prototype has had this method since it has `toString`, which looks up its name each time. */
+interface Sliceable {
+  latin1Slice(from: number, to: number): string;
+}
+
+export function latin1(buf: Buffer, from: number, to: number): string {
+  return (buf as unknown as Sliceable).latin1Slice(from, to);
+}
+
+/** What a byte that is not allowed in a field says about the message. */
+export function faultOfByte(code: number): 'bare-lf' | 'bare-cr' | 'nul' | 'control-char' {
+  if (code === LF) return 'bare-lf';
+  if (code === CR) return 'bare-cr';
+  return code === 0 ? 'nul' : 'control-char';
+}

@@ -1,0 +1,348 @@
+// One connection of a client: which bytes belong to which request? One request at a time; what
+// comes early waits, unread by us and unparsed, until the answer before it is out.
+//
+//   CC1. A next request is parsed only after the one before it ended where it said.
+//   CC2. After a refusal, or an answer that came before its request was whole, the connection ends;
+//        what still comes is thrown away, so that the client can read the answer.
+//   CC3. Slow heads and bodies, idle and unread connections end in time.
+import type { Socket } from 'node:net';
+import { adopt, borrowedBytes } from './adopt.ts';
+import { BodyFrame, type BodySink, frameRequest } from './body.ts';
+import type { Deadlines, Watched } from './deadlines.ts';
+import type { ClientSide } from './client-side.ts';
+import { Exchange } from './forward.ts';
+import type { Head, HeadShelf } from './head.ts';
+import type { Hooks } from './hooks.ts';
+import { NO_NAMES } from './names.ts';
+import { ownAnswerText, refusalAnswer } from './own-answer.ts';
+import { MORE, parseRequest, REFUSED } from './parse-head.ts';
+import type { Scratch } from './scratch.ts';
+import { type RefusalCode, refusalOf } from './refusal.ts';
+
+export interface ClientLimits {
+  /** From the first byte of a head to its end. */
+  readonly headTimeoutMs: number;
+  /** Between two pieces of a request's body. */
+  readonly bodyTimeoutMs: number;
+  readonly keepAliveMs: number;
+  /** A client that does not read its answer. */
+  readonly sendTimeoutMs: number;
+}
+
+export const CLIENT_LIMITS: ClientLimits = {
+  headTimeoutMs: 10_000,
+  bodyTimeoutMs: 30_000,
+  keepAliveMs: 65_000,
+  sendTimeoutMs: 60_000,
+};
+
+export interface ClientHost {
+  readonly hooks: Hooks;
+  readonly heads: HeadShelf;
+  readonly deadlines: Deadlines;
+  readonly limits: ClientLimits;
+  readonly nowMs: () => number;
+  readonly draining: boolean;
+  gone(connection: ClientConnection): void;
+}
+
+const NEVER = Number.POSITIVE_INFINITY;
+const LINGER_MS = 2_000;
+const LINGER_BYTES_MAX = 1_048_576;
+
+export class ClientConnection implements ClientSide, BodySink, Watched {
+  deadlineMs: number;
+  place = -1;
+  isTaking = false;
+  readonly #host: ClientHost;
+  readonly #socket: Socket;
+  readonly isBorrowed: boolean;
+  readonly #frame = new BodyFrame();
+  #exchange: Exchange | undefined;
+  #head: Head | undefined;
+  /** The beginning of a head. */
+  #held: Buffer | undefined;
+  /** Read, but not its turn yet. */
+  #stash: Buffer | undefined;
+  #totalAtMs = NEVER;
+  #paused = false;
+  #stalled = false;
+  #tunnel = false;
+  #lingering = false;
+  #lingered = 0;
+  #gone = false;
+  #address: string | undefined;
+
+  constructor(host: ClientHost, accepted: Socket) {
+    this.#host = host;
+    const adopted = adopt(accepted, (count) => {
+      // The usual case is a short read: one view, and no copy.
+      this.#onData(borrowedBytes.subarray(0, count));
+    });
+    const socket = adopted ?? accepted;
+    this.isBorrowed = adopted !== undefined;
+    this.#socket = socket;
+    this.deadlineMs = host.deadlines.in(host.limits.headTimeoutMs);
+    host.deadlines.watch(this);
+    if (adopted === undefined) socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.resume();
+    socket.on('drain', () => this.#onDrain());
+    socket.once('end', () => this.#onGone());
+    socket.once('close', () => this.#onGone());
+    // The 'close' that follows says it all.
+    socket.on('error', () => undefined);
+  }
+
+  get remoteAddress(): string {
+    this.#address ??= this.#socket.remoteAddress ?? '';
+    return this.#address;
+  }
+
+  get isIdle(): boolean {
+    return this.#exchange === undefined && this.#held === undefined;
+  }
+
+  get mayKeep(): boolean {
+    const head = this.#head;
+    return head !== undefined && head.persistent && !this.#host.draining;
+  }
+
+  bodyBytes(): number {
+    return this.#frame.dataBytes;
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#gone) return;
+    if (this.#tunnel) {
+      this.#exchange?.onRequestSpan(chunk, 0, chunk.length);
+    } else if (this.#lingering) {
+      this.#lingered += chunk.length;
+      if (this.#lingered > LINGER_BYTES_MAX) this.#socket.destroy();
+    } else if (this.#stash !== undefined) {
+      this.#wait(Buffer.concat([this.#stash, chunk]));
+    } else {
+      this.#take(chunk);
+    }
+  }
+
+  #wait(bytes: Buffer): void {
+    this.#stash = Buffer.from(bytes);
+    if (this.#paused) return;
+    this.#paused = true;
+    this.#socket.pause();
+  }
+
+  /** Hands over what it can; bounded by the bytes of the chunk. */
+  #take(chunk: Buffer): void {
+    this.isTaking = true;
+    let rest: Buffer | undefined = chunk;
+    while (rest !== undefined && !this.#lingering && !this.#gone) {
+      rest = this.#exchange === undefined ? this.#takeHead(rest) : this.#takeBody(rest);
+    }
+    this.isTaking = false;
+    if (this.#exchange === undefined) this.#resumeIfFree();
+    else this.#exchange.flush();
+  }
+
+  #takeHead(chunk: Buffer): Buffer | undefined {
+    const { deadlines, heads, limits } = this.#host;
+    let buf = chunk;
+    if (this.#held === undefined) this.#head ??= heads.take();
+    else buf = Buffer.concat([this.#held, chunk]);
+    const head = (this.#head ??= heads.take());
+    const step = parseRequest(head, buf, buf.length);
+    if (step === REFUSED) {
+      this.#refuse(head.fault);
+      return undefined;
+    }
+    if (step === MORE) {
+      // A slow head does not get more time by each byte.
+      if (this.#held === undefined) this.deadlineMs = deadlines.in(limits.headTimeoutMs);
+      this.#held = Buffer.from(buf);
+      return undefined;
+    }
+    this.#held = undefined;
+    if (this.isBorrowed) head.own();
+    const rest = head.end < buf.length ? buf.subarray(head.end) : undefined;
+    frameRequest(this.#frame, head, NO_NAMES);
+    this.#totalAtMs = NEVER;
+    this.#arm();
+    const exchange = new Exchange(this, head, this.#frame.done, this.#host.hooks, this.#host.nowMs);
+    this.#exchange = exchange;
+    exchange.begin();
+    return rest;
+  }
+
+  #takeBody(chunk: Buffer): Buffer | undefined {
+    const exchange = this.#exchange;
+    const frame = this.#frame;
+    if (exchange === undefined) return chunk;
+    if (frame.done || !exchange.wantsBody) {
+      this.#wait(chunk);
+      return undefined;
+    }
+    const next = frame.feed(chunk, 0, chunk.length, this);
+    if (this.#exchange !== exchange) return undefined;
+    if (frame.fault !== undefined) {
+      exchange.refuse(frame.fault);
+      return undefined;
+    }
+    if (frame.done) exchange.onRequestEnd();
+    if (this.#exchange === exchange) this.#arm();
+    return next < chunk.length ? chunk.subarray(next) : undefined;
+  }
+
+  onSpan(buf: Buffer, from: number, to: number): void {
+    this.#exchange?.onRequestSpan(buf, from, to);
+  }
+
+  /** Which deadline counts while an exchange runs. */
+  #arm(): void {
+    const { deadlines, limits } = this.#host;
+    if (this.#stalled) return;
+    const waitsForBody = !this.#frame.done && !this.#paused;
+    const bodyAtMs = waitsForBody ? deadlines.in(limits.bodyTimeoutMs) : NEVER;
+    this.deadlineMs = Math.min(this.#totalAtMs, bodyAtMs);
+  }
+
+  setTotal(ms: number): void {
+    this.#totalAtMs = ms === NEVER ? NEVER : this.#host.deadlines.in(ms);
+    this.#arm();
+  }
+
+  onDeadline(): void {
+    const exchange = this.#exchange;
+    if (this.#lingering || this.#stalled) this.#socket.destroy();
+    else if (exchange !== undefined) {
+      if (this.#host.deadlines.nowMs >= this.#totalAtMs) exchange.onTotalTimeout();
+      else exchange.refuse('body-timeout');
+    } else if (this.#held !== undefined) this.#refuse('head-timeout');
+    else this.#socket.destroy();
+  }
+
+  writeText(text: string): boolean {
+    return this.#wrote(this.#socket.write(text, 'latin1'));
+  }
+
+  send(from: Scratch): boolean {
+    return this.#wrote(from.send(this.#socket));
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.#wrote(this.#socket.write(bytes));
+  }
+
+  #wrote(goesOn: boolean): boolean {
+    if (goesOn || this.#gone) return true;
+    this.#stalled = true;
+    this.deadlineMs = this.#host.deadlines.in(this.#host.limits.sendTimeoutMs);
+    return false;
+  }
+
+  #onDrain(): void {
+    this.#stalled = false;
+    if (this.#lingering) return;
+    if (this.#exchange === undefined) this.#idle();
+    else {
+      this.#arm();
+      this.#exchange.onClientDrain();
+    }
+  }
+
+  pauseBody(): void {
+    if (this.#paused || this.#gone) return;
+    this.#paused = true;
+    this.#socket.pause();
+    this.#arm();
+  }
+
+  resumeBody(): void {
+    if (!this.#paused || this.#gone || this.isTaking) return;
+    const stash = this.#stash;
+    if (stash !== undefined && this.#frame.done && !this.#tunnel) return;
+    this.#paused = false;
+    this.#stash = undefined;
+    this.#arm();
+    if (stash !== undefined) this.#onData(stash);
+    if (!this.#paused) this.#socket.resume();
+  }
+
+  startTunnel(): void {
+    this.#tunnel = true;
+    this.resumeBody();
+  }
+
+  #refuse(code: RefusalCode): void {
+    const refusal = refusalOf(code);
+    this.#host.hooks.onRefused?.(refusal, this.remoteAddress);
+    this.#held = undefined;
+    this.writeText(ownAnswerText(refusalAnswer(refusal), false, false));
+    this.#linger();
+  }
+
+  over(keep: boolean): void {
+    this.#exchange = undefined;
+    this.#giveHead();
+    if (this.#gone) return;
+    if (!keep || this.#host.draining) {
+      this.#linger();
+      return;
+    }
+    if (!this.#stalled) this.#idle();
+    if (this.isTaking) return;
+    const stash = this.#stash;
+    this.#stash = undefined;
+    if (stash !== undefined) this.#take(stash);
+    this.#resumeIfFree();
+  }
+
+  #resumeIfFree(): void {
+    if (!this.#paused || this.#stash !== undefined || this.#gone) return;
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  #idle(): void {
+    this.deadlineMs = this.#host.deadlines.in(this.#host.limits.keepAliveMs);
+  }
+
+  #giveHead(): void {
+    if (this.#head !== undefined) this.#host.heads.give(this.#head);
+    this.#head = undefined;
+  }
+
+  /** Closing over unread bytes would reset the connection, and the answer might be lost. */
+  #linger(): void {
+    if (this.#gone || this.#lingering) return;
+    this.#lingering = true;
+    this.#stash = undefined;
+    const { deadlines, limits } = this.#host;
+    this.deadlineMs = deadlines.in(limits.sendTimeoutMs);
+    this.#socket.end(() => {
+      this.deadlineMs = deadlines.in(LINGER_MS);
+    });
+    this.#paused = false;
+    this.#socket.resume();
+  }
+
+  /** With a reset, so that an answer without a length cannot seem whole. */
+  cut(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  /** Nothing runs on it: ends at once. */
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #onGone(): void {
+    if (this.#gone) return;
+    this.#gone = true;
+    this.#host.deadlines.forget(this);
+    this.#host.gone(this);
+    this.#exchange?.onClientGone();
+    this.#exchange = undefined;
+    this.#giveHead();
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,23 @@
+// What an exchange needs of its client's connection.
+import type { AnswerSink } from './incoming.ts';
+
+export interface ClientSide extends AnswerSink {
+  readonly remoteAddress: string;
+  /** May another request follow, for all that the client asked? */
+  readonly mayKeep: boolean;
+  /** Is more of what was just read about to be handed over? */
+  readonly isTaking: boolean;
+  /** Bytes handed over are overwritten by the next read. */
+  readonly isBorrowed: boolean;
+  /** Of the request's body, so far. */
+  bodyBytes(): number;
+  /** False: `onClientDrain` follows. */
+  writeText(text: string): boolean;
+  pauseBody(): void;
+  resumeBody(): void;
+  /** Infinity once the head of the answer is on its way. */
+  setTotal(ms: number): void;
+  startTunnel(): void;
+  cut(): void;
+  over(keep: boolean): void;
+}
