@@ -206,10 +206,12 @@ async function doStep(
   const isWrittenFirst = !WAITS.has(step.kind) && !WRITES_ITSELF.has(step.kind);
   if (begun !== before && isWrittenFirst) await store.putStep(run.id, begun, ports.epoch);
   await ports.crashPoint(`${key}:intended`);
+  const actsAtWallMs = clock.nowMs();
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);
   const record: StepRecord = {
     ...begun,
+    atWallMs: actsAtWallMs,
     state: answer.kind,
     detail: answer.detail.slice(0, 500),
     tookMs: Math.round(clock.monotonicMs() - startedAtMs),
