@@ -54,6 +54,7 @@ const products: readonly Product[] = [
     uses: {
       '@kintsugi/ledger': 'ledger/dist/index.d.ts',
       '@kintsugi/ledger/verify': 'ledger/dist/verify.d.ts',
+      '@kintsugi/ledger/auditor': 'ledger/dist/auditor.d.ts',
     },
     manifest: controlPlane,
   },

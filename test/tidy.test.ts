@@ -85,16 +85,23 @@ const LAYERS: readonly Layer[] = [
   // The API serves what the loop knows; the CLI is its client.
   {
     at: 'src/api',
-    may: ['src/model', 'src/world', 'src/loop', 'src/manifest'],
+    may: ['src/model', 'src/world', 'src/loop', 'src/manifest', 'src/tenancy'],
     mayTypes: ['src/gateway'],
     packages: ['node', 'fastify', '@fastify/swagger', 'ajv'],
     reach: 'free',
   },
   {
     at: 'src/cli',
-    may: ['src/model', 'src/world', 'src/api', 'src/manifest'],
+    may: ['src/model', 'src/world', 'src/api', 'src/manifest', 'src/drivers/anchors'],
     // An auditor verifies offline with the same package that the controller writes with.
-    packages: ['node', 'commander', 'yaml', '@kintsugi/ledger', '@kintsugi/ledger/verify'],
+    packages: [
+      'node',
+      'commander',
+      'yaml',
+      '@kintsugi/ledger',
+      '@kintsugi/ledger/verify',
+      '@kintsugi/ledger/auditor',
+    ],
     reach: 'free',
   },
 

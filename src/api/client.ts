@@ -30,6 +30,8 @@ import type {
   StoryEvent,
   TenantSummary,
 } from './contract.ts';
+import { evidenceClient } from './evidence-client.ts';
+import type { EvidenceClient } from './evidence-client.ts';
 import { isCode } from './failure.ts';
 import type { ManifestSource, ShutdownMode } from './port.ts';
 import { sseMessages } from './sse.ts';
@@ -48,6 +50,7 @@ export type StreamItem =
   | { readonly kind: 'closed'; readonly reason: string };
 
 export interface ControlClient {
+  readonly evidence: EvidenceClient;
   readonly status: () => Promise<Status>;
   readonly incidents: (limit: number) => Promise<readonly IncidentSummary[]>;
   readonly explain: (id: string) => Promise<IncidentStory>;
@@ -96,6 +99,12 @@ export function controlClient(options: ClientOptions): ControlClient {
   const maybeOf = (service: string | undefined, act: string): string =>
     service === undefined ? `/v1/${act}` : `${of(service)}/${act}`;
   return {
+    evidence: evidenceClient({
+      get,
+      post,
+      remove: (path) => call(options, 'DELETE', path),
+      pieces: (path, body) => pieces(options, path, body),
+    }),
     status: () => get('/v1/status'),
     incidents: (limit) => get(`/v1/incidents?limit=${limit}`),
     explain: (id) => get(`/v1/incidents/${encodeURIComponent(id)}`),
@@ -154,6 +163,24 @@ const withBody = (init: RequestInit, body: unknown): RequestInit => ({
   ...init,
   body: JSON.stringify(body),
 });
+
+/** An answer that may be long, piece by piece. */
+async function* pieces(
+  options: ClientOptions,
+  path: string,
+  body: unknown,
+): AsyncGenerator<string, void, undefined> {
+  const headers = { ...headersOf(options), ...JSON_TYPE };
+  const init = withBody({ method: 'POST', headers, redirect: 'error' }, body);
+  const answer = await send(options, path, init);
+  if (!answer.ok) throw problemError(answer.status, await answer.text());
+  const decoder = new TextDecoder();
+  try {
+    for await (const part of answer.body ?? []) yield decoder.decode(part, { stream: true });
+  } catch (error) {
+    throw unreachable(options.url, error);
+  }
+}
 
 async function* stream(
   options: ClientOptions,

@@ -1,8 +1,8 @@
 // What does the API need of the ledger's depth: tenants' logs and proofs, private fields, witnesses
 // and anchors? Plain values on both sides; the controller implements it over the real ledger, tests
-// over memory. Access was decided before a call (see `src/tenancy/access.ts`), and reads were noted.
+// over memory. Access was decided before a call (`src/tenancy/access.ts`), reads are noted after.
 //
-//   EP1. Every call takes the actor: acts are recorded with the name of who asked.
+//   EP1. Every call takes the actor, so that what it writes can say who asked.
 //   EP2. With `reveal: false` nothing is decrypted: every private field is `sealed`.
 import type { Actor } from './port.ts';
 

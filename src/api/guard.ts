@@ -2,35 +2,37 @@
 // or is not: the API is loopback only, yet any web page in the operator's browser can reach
 // loopback.
 //
-//   GA1. Without the operator token every path but /healthz answers 401, unknown ones too.
+//   GA1. Without a known token every path but /healthz answers 401, unknown ones too.
 //   GA2. A Host that is not ours is refused: a name that an attacker rebinds to 127.0.0.1 is no
 //        use.
 //   GA3. A request that another origin's page made is refused; there is no CORS.
 import type { IncomingHttpHeaders } from 'node:http';
 import { KinError } from '../model/errors.ts';
 import type { Actor } from './port.ts';
-import { sameToken } from './token.ts';
+import type { Principal } from '../tenancy/principal.ts';
+import { principalName } from '../tenancy/principal.ts';
 
 export const PUBLIC_PATHS: ReadonlySet<string> = new Set(['/healthz']);
 const CLAIMED_NAME = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/u;
 
-/** Answers why the request is refused, or undefined when it may enter. */
-export function refusalOf(
-  path: string,
-  headers: IncomingHttpHeaders,
-  port: number,
-  token: string,
-): KinError | undefined {
+/** GA2, GA3. Answers why the request is refused, or undefined when it may go on to the gate. */
+export function refusalOf(headers: IncomingHttpHeaders, port: number): KinError | undefined {
   if (!isOurHost(headers.host, port)) return hostRefused();
   const { origin } = headers;
-  if (origin !== undefined && !isOurOrigin(origin, port)) return hostRefused();
-  if (PUBLIC_PATHS.has(path)) return undefined;
-  const given = /^Bearer (\S{1,200})$/iu.exec(headers.authorization ?? '')?.[1];
-  if (given !== undefined && sameToken(given, token)) return undefined;
+  return origin !== undefined && !isOurOrigin(origin, port) ? hostRefused() : undefined;
+}
+
+export function bearerOf(headers: IncomingHttpHeaders): string | undefined {
+  return /^Bearer (\S{1,200})$/iu.exec(headers.authorization ?? '')?.[1];
+}
+
+/** GA1. */
+export function unauthorized(): KinError {
   return new KinError(
     'KIN_API_UNAUTHORIZED',
-    'the operator token is missing or wrong',
-    'Send "Authorization: Bearer …" with the content of operator.token in the state folder.',
+    'the token is missing or wrong',
+    'Send "Authorization: Bearer …" with the content of operator.token in the state folder, or ' +
+      'with the token of an auditor or the API key of a tenant where those may read.',
   );
 }
 
@@ -52,8 +54,16 @@ function hostRefused(): KinError {
   );
 }
 
-/** The token proves `operator`; the name behind it is what the caller says, kept for the record. */
-export function actorOf(headers: IncomingHttpHeaders, requestId: string): Actor {
+/**
+ * The token proves who it is; the name behind `operator` is what the caller says, kept for the
+ * record.
+ */
+export function actorOf(
+  headers: IncomingHttpHeaders,
+  requestId: string,
+  principal: Principal = { kind: 'operator' },
+): Actor {
+  if (principal.kind !== 'operator') return { name: principalName(principal), requestId };
   const claimed = headers['kintsugi-actor'];
   if (claimed === undefined) return { name: 'operator', requestId };
   if (typeof claimed === 'string' && CLAIMED_NAME.test(claimed)) {

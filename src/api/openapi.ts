@@ -12,7 +12,8 @@ export function openApiOptions(version: string): FastifyDynamicSwaggerOptions {
         title: 'Kintsugi control API',
         version,
         description:
-          'Loopback only. Every operation takes the operator token as a bearer token. ' +
+          'Loopback only. Every operation takes the operator token as a bearer token; those that ' +
+          'say so also take the token of an auditor or the API key of a tenant. ' +
           '`GET /v1/events` is a server-sent event stream (story, status, closed), resumable by ' +
           'Last-Event-ID; `GET /metrics` is Prometheus text; `GET /healthz` needs no token.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
@@ -24,7 +25,11 @@ export function openApiOptions(version: string): FastifyDynamicSwaggerOptions {
         { name: 'administer', description: 'Tenants, manifest, drills, shutdown' },
       ],
       components: {
-        securitySchemes: { operator: { type: 'http', scheme: 'bearer', bearerFormat: 'kin_op_…' } },
+        securitySchemes: {
+          operator: { type: 'http', scheme: 'bearer', bearerFormat: 'kin_op_…' },
+          auditor: { type: 'http', scheme: 'bearer', bearerFormat: 'kin_au_…' },
+          tenant: { type: 'http', scheme: 'bearer', bearerFormat: 'kin_<instance>_…' },
+        },
       },
       security: [{ operator: [] }],
     },
@@ -41,12 +46,15 @@ export function operationSchema(route: Route): FastifySchema {
     operationId: route.id,
     summary: route.summary,
     tags: [route.tag],
-    security: [{ operator: [] }],
+    security: route.admits.map((kind) => ({ [kind]: [] })),
     params: route.params.json,
     querystring: route.query.json,
     ...(route.body === undefined ? {} : { body: route.body.json }),
     response: {
-      200: described('The answer', route.answer.json),
+      200:
+        route.answers === 'json'
+          ? described('The answer', route.answer.json)
+          : { description: 'Bytes or text, as the content type of the answer says' },
       default: described('A problem (RFC 9457) with a code and a fix', problem.json),
     },
   };

@@ -28,7 +28,10 @@ import type {
   TenantSummary,
 } from './contract.ts';
 
-/** Who asks. `name`: `operator`, or `operator:<name that the caller gives itself>`. */
+/**
+ * Who asks. `name`: `operator`, `operator:<name that the caller gives itself>`, `auditor:<name>` or
+ * `tenant:<id>`.
+ */
 export interface Actor {
   readonly name: string;
   readonly requestId: string;

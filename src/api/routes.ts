@@ -217,6 +217,9 @@ const acting: readonly Route[] = [
   }),
 ];
 
+const READ = [{ action: 'ReadLog', resource: { kind: 'system' } }] as const;
+const PROVE = [{ action: 'Prove', resource: { kind: 'system' } }] as const;
+
 const evidence: readonly Route[] = [
   post({
     id: 'audit',
@@ -232,6 +235,8 @@ const evidence: readonly Route[] = [
     tag: 'evidence',
     summary: 'Size, root and signed checkpoint of the ledger',
     answer: ledgerHead,
+    admits: ['auditor'],
+    asks: () => READ,
     run: ({ control }) => control.ledgerHead(),
   }),
   get({
@@ -244,6 +249,8 @@ const evidence: readonly Route[] = [
       limit,
     }),
     answer: list(ledgerEntry),
+    admits: ['auditor'],
+    asks: () => READ,
     run: ({ control, query }) => control.ledgerEntries(query.from, query.limit),
   }),
   get({
@@ -253,6 +260,8 @@ const evidence: readonly Route[] = [
     summary: 'An inclusion proof that anybody can verify offline',
     params: object<{ index: number }>({ index: integer(0, Number.MAX_SAFE_INTEGER) }),
     answer: ledgerProof,
+    admits: ['auditor'],
+    asks: () => PROVE,
     run: ({ control, params }) => control.ledgerProve(params.index),
   }),
 ];

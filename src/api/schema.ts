@@ -34,6 +34,11 @@ export const integer = (minimum: number, maximum: number): Schema<number> =>
   schema({ type: 'integer', minimum, maximum });
 export const string = (minLength: number, maxLength: number): Schema<string> =>
   schema({ type: 'string', minLength, maxLength });
+/** As the ledger spells one: look-alikes of an id never get past the check of the input. */
+export const tenantId: Schema<string> = schema({
+  type: 'string',
+  pattern: '^[a-z0-9][a-z0-9._-]{0,63}$',
+});
 export const maybe = <T>(of: Schema<T>): Schema<T | undefined> => ({
   json: of.json,
   optional: true,

@@ -1,33 +1,49 @@
-// How does the control plane answer over HTTP? Loopback only, JSON, one operator token, an OpenAPI
-// 3.1 document of all of it. Requests become calls of the port; nothing is decided here.
+// How does the control plane answer over HTTP? Loopback only, JSON, a token for everything, an
+// OpenAPI 3.1 document of all of it. Requests become calls of the ports; nothing is decided here.
 //
-//   SV1. Everything is refused until `guard.ts` lets it in, before a body is read.
+//   SV1. Everything is refused until `guard.ts` and `gate.ts` let it in, before a body is read.
 //   SV2. Every failure is a problem document with a code, a fix and the request's id; a bug tells
 //        nothing of itself.
 //   SV3. What a caller sends is checked strictly: unknown fields are refused, not dropped.
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
 import swagger from '@fastify/swagger';
 import { Ajv } from 'ajv';
 import fastify from 'fastify';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { KinError, messageOf } from '../model/errors.ts';
+import { lateAccess } from '../tenancy/access.ts';
+import { openNotes } from '../tenancy/notes.ts';
+import type { AccessNotes } from '../tenancy/notes.ts';
+import type { Principal } from '../tenancy/principal.ts';
 import type { Clock, Ids, Log } from '../world/clock.ts';
 import { EventHub } from './events.ts';
 import type { EventLimits } from './events.ts';
+import { EVIDENCE_ROUTES } from './evidence-routes.ts';
 import { asKinError, problemOf } from './failure.ts';
-import { actorOf, refusalOf } from './guard.ts';
+import { openGate } from './gate.ts';
+import type { Gate, TenantOfKey } from './gate.ts';
+import { actorOf, PUBLIC_PATHS, refusalOf } from './guard.ts';
 import { metricsText } from './metrics.ts';
 import { openApiOptions, operationSchema } from './openapi.ts';
 import type { ControlPort } from './port.ts';
-import type { Route } from './route.ts';
+import type { EvidenceParts, RawAnswer, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { components } from './schema.ts';
 
 const LOOPBACK = new Set(['127.0.0.1', '::1', 'localhost']);
 const BODY_BYTES = 1_310_720;
 
+/** The depth of the ledger, and who else than the operator may look into it. */
+export interface EvidenceApi extends EvidenceParts {
+  readonly tenantOfKey: TenantOfKey;
+  readonly nowMs: () => number;
+}
+
 export interface ControlApiOptions {
   readonly control: ControlPort;
+  /** Without it there are no operations on it, and no principal but the operator. */
+  readonly evidence?: EvidenceApi;
   /** From `ensureOperatorToken(stateDir)`. */
   readonly token: string;
   /** Loopback only. */
@@ -53,12 +69,17 @@ export async function startControlApi(options: ControlApiOptions): Promise<Contr
   const hub = new EventHub(options.control, options.clock, options.log, options.eventLimits);
   const app = newApp(options);
   const address: { port: number } = { port: options.port };
+  const { notes, gate } = gateOf(options);
+  const callers = new WeakMap<FastifyRequest, Principal>();
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
     reply.header('x-content-type-options', 'nosniff');
-    const path = request.raw.url?.split('?', 1)[0] ?? '';
-    const refusal = refusalOf(path, request.headers, address.port, options.token);
+    const refusal = refusalOf(request.headers, address.port);
     if (refusal !== undefined) throw refusal;
+    const path = request.raw.url?.split('?', 1)[0] ?? '';
+    if (PUBLIC_PATHS.has(path)) return;
+    const { operation } = request.routeOptions.config as { readonly operation?: Route };
+    callers.set(request, await gate.enter(request.headers, operation));
   });
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.log));
   app.setNotFoundHandler((request) => {
@@ -66,7 +87,8 @@ export async function startControlApi(options: ControlApiOptions): Promise<Contr
   });
   await app.register(swagger, openApiOptions(options.version));
   for (const schema of components()) app.addSchema(schema);
-  for (const route of ROUTES) addRoute(app, route, options.control);
+  const serve = { ...options, gate, callerOf: (request: FastifyRequest) => callers.get(request) };
+  for (const route of routesOf(options)) addRoute(app, route, serve);
   addPlainRoutes(app, options.control, hub);
   await listen(app, options);
   address.port = (app.server.address() as AddressInfo).port;
@@ -77,6 +99,7 @@ export async function startControlApi(options: ControlApiOptions): Promise<Contr
     close: async () => {
       hub.close();
       await app.close();
+      notes.end();
     },
   };
 }
@@ -105,20 +128,81 @@ function newApp(options: ControlApiOptions): FastifyInstance {
   return app;
 }
 
-function addRoute(app: FastifyInstance, route: Route, control: ControlPort): void {
+export const routesOf = ({ evidence }: Pick<ControlApiOptions, 'evidence'>): readonly Route[] =>
+  evidence === undefined ? ROUTES : [...ROUTES, ...EVIDENCE_ROUTES];
+
+const NOTES_FLUSH_MS = 15_000;
+
+function gateOf({ evidence, token }: ControlApiOptions): {
+  readonly gate: Gate;
+  readonly notes: AccessNotes & { end(): void };
+} {
+  const notes = openNotes(evidence?.note ?? (() => undefined), evidence?.nowMs ?? (() => 0));
+  const timer = setInterval(() => notes.flush(false), NOTES_FLUSH_MS).unref();
+  const end = (): void => {
+    clearInterval(timer);
+    notes.flush(true);
+  };
+  const gate = openGate({
+    operatorToken: token,
+    access: lateAccess(),
+    notes,
+    auditors: evidence?.auditors,
+    tenantOfKey: evidence?.tenantOfKey,
+  });
+  return { gate, notes: { ...notes, end } };
+}
+
+interface Serving extends ControlApiOptions {
+  readonly gate: Gate;
+  readonly callerOf: (request: FastifyRequest) => Principal | undefined;
+}
+
+function addRoute(app: FastifyInstance, route: Route, serving: Serving): void {
+  const { control, gate } = serving;
+  const evidence = (): EvidenceParts => {
+    if (serving.evidence !== undefined) return serving.evidence;
+    throw new Error('assertion failed: operations on evidence are served only where there is some');
+  };
   app.route({
     method: route.method,
     url: route.url,
     schema: operationSchema(route),
-    handler: async (request) =>
-      await route.run({
-        params: request.params,
-        query: request.query,
-        body: request.body,
-        control,
-        actor: actorOf(request.headers, request.id),
-      }),
+    config: { operation: route },
+    handler: async (request, reply) => {
+      const { params, query, body } = request;
+      const principal = serving.callerOf(request);
+      if (principal === undefined) throw new Error('assertion failed: nobody let this in');
+      const granted = gate.decide(principal, route, { params, query, body });
+      const actor = actorOf(request.headers, request.id, principal);
+      const answer = await route.run({ params, query, body, control, evidence, actor });
+      if (route.answers === 'json') {
+        gate.answered(principal, actor.name, granted);
+        return answer;
+      }
+      const raw = answer as RawAnswer;
+      const sent = await rawBody(raw);
+      if (raw.status === 200) gate.answered(principal, actor.name, granted);
+      return reply
+        .code(raw.status)
+        .headers(raw.headers)
+        .serializer((value: unknown) => value as string)
+        .send(sent);
+    },
   });
+}
+
+async function rawBody({ body }: RawAnswer): Promise<Buffer | Readable> {
+  if (body instanceof Uint8Array) return Buffer.from(body.buffer, body.byteOffset, body.length);
+  const pieces = body[Symbol.asyncIterator]();
+  // What is refused is refused with the first piece: then it is still a problem document.
+  const first = await pieces.next();
+  return Readable.from(
+    (async function* all() {
+      if (first.done !== true) yield first.value;
+      yield* { [Symbol.asyncIterator]: () => pieces };
+    })(),
+  );
 }
 
 function addPlainRoutes(app: FastifyInstance, control: ControlPort, hub: EventHub): void {

@@ -1,6 +1,7 @@
 // Which commands show and keep the evidence?
 import { Argument, Option } from 'commander';
-import { must, numeric, whole, LIMIT, PLACE, place } from './spec.ts';
+import { ledger } from './ledger-commands.ts';
+import { must, numeric, whole, LIMIT } from './spec.ts';
 import type { Spec } from './spec.ts';
 
 export const evidence: readonly Spec[] = [
@@ -8,13 +9,6 @@ export const evidence: readonly Spec[] = [
     words: 'audit',
     about: 'run every check now; exit 1 unless all of them are evaluated and hold',
     run: async (context) => (await import('./commands/evidence.ts')).auditCommand(context),
-  },
-  {
-    words: 'ledger verify',
-    about: 'read every byte of the ledger and check it, offline',
-    options: PLACE,
-    run: async (context, _args, o) =>
-      (await import('./commands/evidence.ts')).verifyCommand(context, place(o)),
   },
   {
     words: 'ledger head',
@@ -34,21 +28,7 @@ export const evidence: readonly Spec[] = [
         limit: numeric(o['limit']),
       }),
   },
-  {
-    words: 'ledger prove',
-    about: 'the inclusion proof of one entry, checked before it is printed',
-    args: [new Argument('<index>', 'index of the entry').argParser(whole(0, 1e15))],
-    run: async (context, [index]) =>
-      (await import('./commands/evidence.ts')).proveCommand(context, numeric(index)),
-  },
-  {
-    words: 'ledger export',
-    about: 'write it as a static log (tlog-tiles) into an empty folder, offline',
-    args: [new Argument('<out>', 'folder to write')],
-    options: PLACE,
-    run: async (context, [out], o) =>
-      (await import('./commands/evidence.ts')).exportCommand(context, must(out), place(o)),
-  },
+  ...ledger,
   {
     words: 'tenants list',
     about: 'tenants and their keys (never the secrets)',

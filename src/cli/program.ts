@@ -205,9 +205,16 @@ const act: readonly Spec[] = [
 ];
 
 /** What a group does when it is called without a further word. */
-const DEFAULTS: Readonly<Record<string, string>> = { ledger: 'head', tenants: 'list' };
+const DEFAULTS: Readonly<Record<string, string>> = {
+  ledger: 'head',
+  tenants: 'list',
+  anchor: 'list',
+  auditor: 'list',
+};
 const GROUPS: Readonly<Record<string, string>> = {
-  ledger: 'the evidence: verify, head, entries, prove, export',
+  ledger: 'the evidence: verify, prove, fsck, export, checkpoint, anchor, erase, hold …',
+  anchor: 'heads of the log that stand outside, and their receipts',
+  auditor: 'who may read the whole ledger, and nothing else',
   tenants: 'who is served, and their keys',
   key: 'API keys of tenants',
 };

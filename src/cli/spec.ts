@@ -43,3 +43,22 @@ export const place = (options: Options) => ({
   dir: text(options['dir']),
   vkey: text(options['vkey']),
 });
+
+const UNITS: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000 };
+
+/** `12h`, `30d`: in ms. */
+export function lifetime(value: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,4})([hd])$/u.exec(value) ?? [];
+  const ms = Number(count) * (UNITS[unit] ?? 0);
+  if (ms > 0) return ms;
+  throw new InvalidArgumentError('It must be a time such as 12h or 30d.');
+}
+
+export const TENANT = new Argument('<tenant>', 'id of the tenant');
+export const SUBJECT = new Argument('<subject>', 'id of the person; - reads it from stdin');
+export const REF = new Option(
+  '--ref <text>',
+  'case number; it stays in the ledger for ever',
+).makeOptionMandatory();
+export const basisOption = (codes: string): Option =>
+  new Option('--basis <code>', `legal ground: ${codes}`).makeOptionMandatory();

@@ -29,6 +29,7 @@ import { firstKeys, openKeyRing, ownSecrets } from './keys.ts';
 import type { KeyRing, OwnSecrets } from './keys.ts';
 import { buildOrder } from './order.ts';
 import { servicePorts } from './ports-of-services.ts';
+import { evidenceApi } from './evidence-port.ts';
 import { controlPort } from './port.ts';
 import { buildTable } from './table.ts';
 import { knownJwt, loadJwt } from './jwt.ts';
@@ -257,6 +258,7 @@ async function serve(controller: Controller): Promise<void> {
       clock: world.clock,
       ids: world.ids,
       log: world.log,
+      evidence: await evidenceApi(controller),
     });
     const { gateway } = settings.manifest;
     writeRunFile(stateDir, {

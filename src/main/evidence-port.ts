@@ -21,8 +21,30 @@ import type {
   TenantLogPage,
   TenantProofView,
 } from '../api/evidence-port.ts';
+import type { EvidenceApi } from '../api/server.ts';
 import { KinError } from '../model/errors.ts';
+import { openAuditors } from '../tenancy/auditors.ts';
 import type { Controller } from './parts.ts';
+
+/** What the API needs for the routes on evidence: who may ask, and where asking is written down. */
+export async function evidenceApi(controller: Controller): Promise<EvidenceApi> {
+  const { world, lease, keys } = controller;
+  const nowMs = (): number => world.clock.nowMs();
+  const auditors = await openAuditors({
+    read: (setting) => world.store.setting(setting),
+    write: (setting, value) => world.store.putSetting(setting, value, lease.epoch),
+    nowMs,
+  });
+  return {
+    port: evidencePort(controller),
+    auditors,
+    tenantOfKey: async (key) => keys.tenantOf(key),
+    note(kind, tenant, detail) {
+      world.ledger.note(kind, detail, tenant === undefined ? undefined : { tenant, private: [] });
+    },
+    nowMs,
+  };
+}
 
 type Parts = Pick<Controller, 'evidence' | 'anchors'>;
 

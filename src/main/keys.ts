@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { readStateFile, writeFirstKeysFile, writeStateFile } from '../api/state-folder.ts';
-import { keyMac, mintKey } from '../gateway/keys.ts';
+import { keyMac, mintKey, parseKey, sameMac } from '../gateway/keys.ts';
 import { KinError } from '../model/errors.ts';
 import type { Manifest } from '../model/manifest.ts';
 import type { KeyRule } from '../model/routing.ts';
@@ -43,6 +43,8 @@ export interface KeyRing {
   rows(): readonly ApiKeyRow[];
   create(tenant: string): Promise<{ readonly id: string; readonly key: string }>;
   revoke(id: string): Promise<void>;
+  /** Whose key this is, as the gateways would say; undefined for every other text. */
+  tenantOf(key: string): string | undefined;
 }
 
 export interface KeyPorts {
@@ -59,6 +61,7 @@ const KEYS_MAX = 20;
 
 export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
   let rows: readonly ApiKeyRow[] = await ports.store.keys();
+  const byId = new Map(rows.map((row) => [row.id, row]));
   return {
     rows: () => rows,
     rules() {
@@ -92,7 +95,16 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
       };
       await ports.store.putKey(row, ports.epoch);
       rows = [...rows, row];
+      byId.set(row.id, row);
       return { id: minted.id, key: minted.key };
+    },
+    tenantOf(text) {
+      const parsed = parseKey(text);
+      if (parsed === undefined) return undefined;
+      const row = byId.get(parsed.id);
+      if (row === undefined) return undefined;
+      if (row.expiresAtMs !== undefined && row.expiresAtMs <= ports.clock.nowMs()) return undefined;
+      return sameMac(keyMac(ports.pepper, parsed.secret), row.mac) ? row.tenant : undefined;
     },
     async revoke(id) {
       if (!rows.some((row) => row.id === id)) {
@@ -100,6 +112,7 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
       }
       await ports.store.dropKey(id, ports.epoch);
       rows = rows.filter((row) => row.id !== id);
+      byId.delete(id);
     },
   };
 }

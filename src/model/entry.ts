@@ -20,6 +20,11 @@ export type EntryKind =
   | 'tenant.key-created'
   | 'service.audit'
   | 'operator.access'
+  | 'evidence.read'
+  | 'evidence.denied'
+  | 'evidence.act'
+  | 'auditor.added'
+  | 'auditor.removed'
   | 'clock.jumped';
 
 /** What the live view and `explain` show: one line of the story, in order. */

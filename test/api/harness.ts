@@ -6,6 +6,8 @@ import { startControlApi } from '../../src/api/server.ts';
 import type { ControlApi, ControlApiOptions } from '../../src/api/server.ts';
 import { newOperatorToken } from '../../src/api/token.ts';
 import type { Log } from '../../src/world/clock.ts';
+import { fakeEvidence } from './fake-evidence.ts';
+import type { FakeEvidence } from './fake-evidence.ts';
 import { fakeControl } from './fake.ts';
 import type { FakeControl } from './fake.ts';
 
@@ -30,6 +32,7 @@ export function bookLog(lines: LogLine[]): Log {
 
 export interface Rig {
   readonly control: FakeControl;
+  readonly evidence: FakeEvidence;
   readonly api: ControlApi;
   readonly token: string;
   readonly log: LogLine[];
@@ -40,6 +43,8 @@ export interface CallOptions {
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
   readonly anonymous?: boolean;
+  /** In place of the operator's. */
+  readonly token?: string;
 }
 
 export interface Answer {
@@ -51,8 +56,12 @@ export interface Answer {
 
 export async function rig(
   t: TestContext,
-  change: Partial<ControlApiOptions> & { readonly control?: FakeControl } = {},
+  change: Partial<ControlApiOptions> & {
+    readonly control?: FakeControl;
+    readonly evidence?: FakeEvidence;
+  } = {},
 ): Promise<Rig> {
+  const evidence = change.evidence ?? (await fakeEvidence());
   const control = change.control ?? fakeControl();
   const token = newOperatorToken();
   const log: LogLine[] = [];
@@ -67,16 +76,18 @@ export async function rig(
     log: bookLog(log),
     ...change,
     control,
+    evidence,
   });
   t.after(() => api.close());
   const call: Rig['call'] = async (method, path, options = {}) => {
-    const authorization = options.anonymous === true ? {} : { authorization: `Bearer ${token}` };
+    const authorization =
+      options.anonymous === true ? {} : { authorization: `Bearer ${options.token ?? token}` };
     return send(api.port, method, path, options.body, {
       ...authorization,
       ...options.headers,
     });
   };
-  return { control, api, token, log, call };
+  return { control, evidence, api, token, log, call };
 }
 
 /** Plain `node:http`, because fetch does not let a test forge the Host header. */

@@ -4,11 +4,13 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import type { AnySchema } from 'ajv/dist/2020.js';
 import { KinError } from '../../src/model/errors.ts';
 import type { Problem } from '../../src/api/contract.ts';
-import { ROUTES } from '../../src/api/routes.ts';
+import { EVIDENCE_ROUTES } from '../../src/api/evidence-routes.ts';
+import { ROUTES as CONTROL_ROUTES } from '../../src/api/routes.ts';
 import { startControlApi } from '../../src/api/server.ts';
 import { STORY } from './fake.ts';
 import { bookLog, CLOCK, rig } from './harness.ts';
 
+const ROUTES = [...CONTROL_ROUTES, ...EVIDENCE_ROUTES];
 const problem = (value: unknown): Problem => value as Problem;
 const filled = (url: string): string => url.replaceAll(/:[a-z]+/giu, '1');
 const PLAIN = ['/openapi.json', '/metrics', '/v1/events'];
@@ -160,7 +162,7 @@ test('PO1. every operation reaches its call of the port', async (t) => {
     explainIncident: '/v1/incidents/inc-01',
     getRun: '/v1/runs/run-01',
   };
-  for (const route of ROUTES) {
+  for (const route of CONTROL_ROUTES) {
     const path = ids[route.id] ?? filled(route.url);
     const body = route.method === 'POST' ? (bodies[route.id] ?? {}) : undefined;
     const answer = await call(route.method, path, { body });
@@ -298,7 +300,9 @@ test('the OpenAPI 3.1 document has every route, and every reference in it resolv
   assert.equal(operations.length, ROUTES.length);
   assert.equal(new Set(operations.map((o) => o.operationId)).size, ROUTES.length);
   for (const operation of operations) {
-    assert.deepEqual(operation.security, [{ operator: [] }]);
+    const route = ROUTES.find(({ id }) => id === operation.operationId);
+    const admitted = route?.admits.map((kind) => ({ [kind]: [] }));
+    assert.deepEqual(operation.security, admitted, operation.operationId);
     assert.ok(operation.responses['200'], operation.operationId);
     assert.ok(operation.responses['default'], operation.operationId);
   }
@@ -320,6 +324,10 @@ test('C1. what the API answers is what its OpenAPI document says, field by field
     IncidentStory: '/v1/incidents/inc-01',
     RunStory: '/v1/runs/run-01',
     LedgerHead: '/v1/ledger/head',
+    PublishState: '/v1/ledger/witnesses',
+    TenantLogPage: '/v1/ledger/tenants',
+    TenantHead: '/v1/tenants/acme/ledger/head',
+    TenantProof: '/v1/tenants/acme/ledger/proofs/head',
     Problem: '/v1/runs/nope',
   };
   for (const [name, path] of Object.entries(answers)) {

@@ -36,7 +36,7 @@ test('PG1. wrong usage exits 2, names the likely word, and help exits 0', async 
   assert.equal(help.code, 0);
   const words = [
     'init up down status top logs incidents explain deploy rollback scale approve drill audit',
-    'ledger tenants validate plan unit runs releases pause resume',
+    'ledger tenants validate plan unit runs releases pause resume witness',
   ];
   for (const word of words.join(' ').split(' ')) {
     assert.match(help.out, new RegExp(`^  ${word}\\b`, 'mu'), word);
@@ -86,6 +86,11 @@ test('every reading command answers text and one JSON value', async (t) => {
     ['ledger'],
     ['ledger', 'head'],
     ['ledger', 'entries'],
+    ['ledger', 'tenants'],
+    ['ledger', 'holds'],
+    ['ledger', 'publish'],
+    ['ledger', 'auditor'],
+    ['ledger', 'anchor', 'status'],
     ['drill'],
     ['drill', 'kill'],
     ['audit'],

@@ -94,3 +94,11 @@ test('ledger prove prints a proof only after it has verified it', async (t) => {
   assert.equal(forged.code, 1);
   assert.match(forged.out, /does NOT verify/u);
 });
+
+test("EVI3. a tenant's proof that does not verify is not printed", async (t) => {
+  const { cli } = await cliRig(t);
+  const forged = await cli('ledger', 'prove', '1', '--tenant', 'acme', '--out', 'x');
+  assert.equal(forged.code, 1, forged.err);
+  assert.match(forged.out, /does NOT verify/u);
+  assert.ok(!forged.out.includes('proof of acme'));
+});
