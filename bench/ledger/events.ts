@@ -21,7 +21,7 @@ export interface EventLog {
   readonly close: () => Promise<void>;
 }
 
-/** Published once a second with both kinds of signature; without witnesses, which have no part in it. */
+/** Published once a second with both kinds of signature; no witnesses, who have no part in it. */
 export async function openEventLog(dir: string): Promise<EventLog> {
   const log = await openEvidence({
     dir,

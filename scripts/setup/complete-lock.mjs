@@ -8,8 +8,10 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const OWNERS = ['oxlint', 'oxfmt', 'oxlint-tsgolint', '@nomicfoundation/edr'];
-const PLATFORM =
-  /(?:binding-|tsgolint\/|edr-)(android|darwin|freebsd|linux|openharmony|win32)-([a-z0-9]+)(?:-(.*))?$/;
+const PLATFORM = new RegExp(
+  '(?:binding-|tsgolint/|edr-)(android|darwin|freebsd|linux|openharmony|win32)-' +
+    '([a-z0-9]+)(?:-(.*))?$',
+);
 
 const file = fileURLToPath(new URL('../../package-lock.json', import.meta.url));
 const lock = JSON.parse(readFileSync(file, 'utf8'));

@@ -1,7 +1,8 @@
 // How does the controller answer for the ledger's depth? The API's evidence port over the evidence
-// log, its publisher and its anchors. Access is decided before; what is written here says who asked.
+// log, its publisher and its anchors. Access is decided before; what is written says who asked.
 //
-//   EV1. Nothing of another tenant can be reached through a tenant's calls: each starts from its id.
+//   EV1. Nothing of another tenant can be reached through a tenant's calls: each starts from its
+//        id.
 import { BASES, isTenantId, tileHandler } from '@kintsugi/ledger';
 import type { BasisKind, EvidenceLog, Hold, Restriction, TileHandler } from '@kintsugi/ledger';
 import type {
@@ -61,7 +62,7 @@ export function evidencePort({ evidence, anchors }: Parts): EvidencePort {
     tenantProof: (tenant, about) => proofOf(evidence, tenant, about),
     async erase({ tenant, subject, basis }) {
       const report = await privacy.erase({ tenant, subject, basis: basisOf('erasure', basis) });
-      return report as ErasureView;
+      return report satisfies ErasureView;
     },
     async hold({ tenant, subject, basis }) {
       const who = subject === undefined ? { tenant } : { tenant, subject };

@@ -85,7 +85,7 @@ export async function openLedgerIn(
   });
   open = evidence;
   tellPublished();
-  return { ledger: adapt(evidence, setup, database?.end), log: evidence.core, evidence };
+  return { ledger: adapt(evidence, setup, () => database?.end()), log: evidence.core, evidence };
 }
 
 /** One session of its own: the writer's advisory lock lives and dies with it. */
@@ -215,7 +215,11 @@ function listed(spec: Extract<WitnessesSpec, { kind: 'list' }>, vkey: string): s
   ].join('\n');
 }
 
-function adapt(evidence: EvidenceLog, setup: LedgerSetup, end?: () => Promise<void>): Ledger {
+function adapt(
+  evidence: EvidenceLog,
+  setup: LedgerSetup,
+  end: () => Promise<void> | undefined,
+): Ledger {
   const log = evidence.core;
   const written = (done: { readonly index: number; readonly leafHash: string }): Written => ({
     index: done.index,
@@ -255,7 +259,7 @@ function adapt(evidence: EvidenceLog, setup: LedgerSetup, end?: () => Promise<vo
     head: () => ({ size: log.size, checkpoint: log.checkpoint().text }),
     async close() {
       await evidence.close();
-      await end?.();
+      await end();
     },
   };
 }

@@ -33,7 +33,7 @@ const WHOLE: readonly (readonly [string, string])[] = [
 ];
 
 describe('the answer to a probe', () => {
-  test('HP1: is the same in any pieces: by length, in chunks, until closed, after an interim', () => {
+  test('HP1: is the same in any pieces: by length, chunks, until closed, after an interim', () => {
     for (const [name, text] of WHOLE) {
       fc.assert(
         fc.property(fc.array(fc.nat(), { maxLength: 6 }), (cuts) => {

@@ -96,7 +96,7 @@ describe('executor', () => {
     assert.equal(sim.ledger.open.size, 1);
   });
 
-  it('EX6: what only waits, and what is one write itself, is written once and afterwards', async () => {
+  it('EX6: what only waits, or is one write itself, is written once, afterwards', async () => {
     const { sim, loop, executor } = await standing();
     const written: { readonly run: string; readonly text: string }[] = [];
     const { store } = loop.state.ports.world;

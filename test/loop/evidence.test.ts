@@ -24,7 +24,7 @@ describe('evidence', () => {
     assert.deepEqual(detectEvidence(canvas), []);
   });
 
-  it('P1: an overdue intent is an incident, a person is asked, and it closes when it is settled', async () => {
+  it('P1: an overdue intent is an incident; it closes when it is settled', async () => {
     const sim = new Simulation({ seed: 5, tuning: { probeMs: 500 } });
     sim.boot();
     await sim.run(10_000);

@@ -1,5 +1,5 @@
-// The ledger of a controller in PostgreSQL instead of its folder: the same evidence, a second writer
-// refused, and a start that says what is wrong. Covers src/main/ledger.ts with a real server.
+// The ledger of a controller in PostgreSQL instead of its folder: the same evidence, a second
+// writer refused, and a start that says what is wrong. Covers src/main/ledger.ts with a real server.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,7 +20,7 @@ const person = { subject: 'user:ann', fields: { actor: 'user:ann' } };
 const TERMS = { deadlineMs: 60_000, level: 'durable', tenant: undefined } as const;
 
 test(
-  'ML1: the log lies in the database, private fields in the folder; a second writer is refused',
+  'ML1: the log is in the database, private fields in the folder; no second writer',
   { skip },
   async () => {
     assert.ok(answer.kind === 'server');

@@ -1,4 +1,4 @@
-// How fast is a whole log checked again, and how fast does it open? Both read every byte, hash every
+// How fast is a whole log checked again, how fast does it open? Both read every byte, hash every
 // entry and check every signature.
 import type { RowReport } from '../../heal/bench.ts';
 import { median } from '../../heal/numbers.ts';

@@ -42,7 +42,7 @@ export async function eventsRow(bench: LedgerBench): Promise<RowReport> {
       ),
     ],
     notes: [
-      `an entry has ${bytes(name)} B in the tree; its disclosures are synced in a file of their own`,
+      `an entry has ${bytes(name)} B in the tree; its disclosures are synced in another file`,
       ...(peerBytes === undefined
         ? []
         : [

@@ -1,5 +1,6 @@
-// Is every single bit of a log's files covered, and does the check say where it changed? All bits
-// of a small log that was pruned once, and a sample of a larger one.
+// Is every single bit of a log's files covered, and of an export's, and does the check say where it
+// changed? All bits of a small log that was pruned once and of a small export with tiles of two
+// levels, and seeded samples of larger ones.
 import type { RowReport } from '../../heal/bench.ts';
 import { nowMs } from '../../heal/clock.ts';
 import { bar } from '../bench.ts';
@@ -7,11 +8,17 @@ import type { LedgerBench } from '../bench.ts';
 import { numberText, timeText } from '../rates.ts';
 
 const PROCESSES = 2;
-/** Primes, so that a sample meets all bits of a byte and all places of a record. */
 const QUICK_EVERY = 997;
 const LARGE_ENTRIES = 400;
 const LARGE_EVERY = 13_001;
 const QUICK_LARGE_EVERY = 400_009;
+const EXPORT_ENTRIES = 300;
+/** Tiles of three levels; each flip reads all of it. */
+const LARGE_EXPORT_ENTRIES = 66_000;
+const LARGE_EXPORT_FLIPS = 160;
+const QUICK_EXPORT_FLIPS = 16;
+/** About what such an export has: a hash and an entry of five digits with its length. */
+const EXPORT_BITS_AN_ENTRY = 39 * 8;
 
 interface Part {
   /** Bits of all files. */
@@ -26,6 +33,7 @@ interface Region {
 }
 
 interface Log {
+  readonly of: 'log' | 'export';
   readonly entries: number;
   readonly prune: number;
   readonly every: number;
@@ -35,25 +43,38 @@ export async function flipsRow(bench: LedgerBench): Promise<RowReport> {
   const { quick } = bench.options;
   const fromMs = nowMs();
   const smallEvery = quick ? QUICK_EVERY : 1;
-  const small = await flipAll(bench, { entries: 17, prune: 16, every: smallEvery });
   const largeEvery = quick ? QUICK_LARGE_EVERY : LARGE_EVERY;
-  const large = await flipAll(bench, { entries: LARGE_ENTRIES, prune: 0, every: largeEvery });
+  const exportFlips = quick ? QUICK_EXPORT_FLIPS : LARGE_EXPORT_FLIPS;
+  const exportEvery = Math.round((LARGE_EXPORT_ENTRIES * EXPORT_BITS_AN_ENTRY) / exportFlips);
+  const log = { of: 'log', entries: 17, prune: 16, every: smallEvery } as const;
+  const small = await flipAll(bench, log);
+  const largeLog = { of: 'log', entries: LARGE_ENTRIES, prune: 0, every: largeEvery } as const;
+  const large = await flipAll(bench, largeLog);
+  const exported = { of: 'export', entries: EXPORT_ENTRIES, prune: 0, every: smallEvery } as const;
+  const smallExport = await flipAll(bench, exported);
+  const largeExport = await flipAll(bench, {
+    ...exported,
+    entries: LARGE_EXPORT_ENTRIES,
+    every: exportEvery,
+  });
   const tookMs = nowMs() - fromMs;
-  const sizes = [small, large].map(({ regions }) => totals(regions));
-  const [smallSum = { flips: 0, located: 0 }, largeSum = { flips: 0, located: 0 }] = sizes;
+  const sums = [small, large, smallExport, largeExport].map(({ regions }) => totals(regions));
+  const none = { flips: 0, located: 0 };
+  const [smallSum = none, largeSum = none, exportSum = none, largeExportSum = none] = sums;
   const line = ({ region, flips, located }: Region): string[] => [
     region,
     numberText(flips),
     numberText(located),
   ];
-  const isAll = smallSum.flips === small.bits;
-  const judged = (what: string, sum: typeof smallSum, wanted: string): ReturnType<typeof bar> =>
+  const isAll = smallSum.flips === small.bits && exportSum.flips === smallExport.bits;
+  const judged = (what: string, sum: typeof smallSum): ReturnType<typeof bar> =>
     bar(
       what,
-      wanted,
+      'all',
       `${numberText(sum.located)} of ${numberText(sum.flips)}`,
       sum.flips > 0 && sum.located === sum.flips,
     );
+  const some = isAll ? 'every bit' : 'a sample';
   return {
     name: 'flips',
     title: 'single-bit flips: detected, and located by file, byte offset and index',
@@ -61,24 +82,32 @@ export async function flipsRow(bench: LedgerBench): Promise<RowReport> {
       ['', 'flips', 'located'],
       ...small.regions.map(line),
       line({ region: `sample of a log of ${LARGE_ENTRIES} records`, ...largeSum }),
+      ...smallExport.regions.map((one) => line({ ...one, region: `export: ${one.region}` })),
+      line({ region: `sample of an export of ${LARGE_EXPORT_ENTRIES}`, ...largeExportSum }),
     ],
     bars: [
-      judged(isAll ? 'every bit of a small log' : 'a sample of a small log', smallSum, 'all'),
-      judged('a sample of a larger log', largeSum, 'all'),
+      judged(`${some} of a small log`, smallSum),
+      judged('a sample of a larger log', largeSum),
+      judged(`${some} of a small export`, exportSum),
+      judged('a sample of a larger export', largeExportSum),
     ],
     notes: [
-      `the small log has ${numberText(small.bits)} bits, the larger one ` +
-        `${numberText(large.bits)}; ${timeText(tookMs)} in ${PROCESSES} processes`,
-      ...(isAll ? [] : [`--quick: every ${smallEvery}th bit instead of every one`]),
+      `bits: ${numberText(small.bits)} in the small log, ${numberText(large.bits)} in the larger ` +
+        `one, ${numberText(smallExport.bits)} and ${numberText(largeExport.bits)} in the ` +
+        `exports; ${timeText(tookMs)} in ${PROCESSES} processes`,
+      ...(isAll ? [] : [`--quick: about one bit in ${smallEvery} instead of every one`]),
     ],
     inside: [],
-    data: { small, large, tookMs },
+    data: { small, large, smallExport, largeExport, tookMs },
   };
 }
 
-async function flipAll(bench: LedgerBench, { entries, prune, every }: Log): Promise<Part> {
-  bench.say(`flipping ${every === 1 ? 'every bit' : `every ${every}th bit`}, ${entries} entries`);
-  const args = ['--entries', `${entries}`, '--prune', `${prune}`, '--every', `${every}`];
+async function flipAll(bench: LedgerBench, log: Log): Promise<Part> {
+  const { of, entries, prune, every } = log;
+  const share = every === 1 ? 'every bit' : `about one bit in ${every}`;
+  bench.say(`flipping ${share} of a ${of} of ${entries} entries`);
+  const args = ['--of', of, '--entries', `${entries}`, '--prune', `${prune}`];
+  args.push('--every', `${every}`);
   const answers = await Promise.all(
     Array.from({ length: PROCESSES }, (_, part) =>
       bench.script('bench/ledger/flips-part.ts', [

@@ -42,7 +42,7 @@ export async function opaqueRow(bench: LedgerBench): Promise<RowReport> {
       return bar(what, `≥ ${numberText(wanted)}`, numberText(rate), rate >= wanted);
     }),
     notes: [
-      'a peer with a transaction each in one process is compared with 1 writer, all others with 256',
+      'a peer with a transaction each in one process is compared with 1 writer, others with 256',
       'ack of a batch is the time of its transaction: there, 256 entries wait for each other',
       ...peers.notes,
     ],

@@ -61,7 +61,7 @@ export async function tenantsRow(bench: LedgerBench): Promise<RowReport> {
     notes: [
       'from a warm process with one tenant, once the collector has given back what is free; "at ' +
         'once" is before it has',
-      'everything that the ledger keeps of these entries counts, the places of the records included',
+      'all that the ledger keeps of these entries counts, the places of the records included',
       ...(bench.options.quick ? [`--quick: ${each} entries a tenant instead of 100`] : []),
     ],
     inside: [],

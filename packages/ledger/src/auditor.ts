@@ -1,5 +1,5 @@
-// What does an auditor's own tool need beyond verifying: to read tiles, tenants' logs and frames, and
-// to make a tenant's proof from a folder alone? Formats, nothing that writes a log.
+// What does an auditor's own tool need beyond verifying: to read tiles, tenants' logs and frames,
+// and to make a tenant's proof from a folder alone? Formats, nothing that writes a log.
 
 export { bundle, formatTilePath, parseBundle } from './tiles.ts';
 export { scanFrames, trustedEnd } from './private/frame-scan.ts';

@@ -80,6 +80,7 @@ export class ProbeAnswer {
   }
 
   #read(isLast: boolean): Reading {
+    // Each turn takes an interim answer off the text, or is the last.
     for (;;) {
       this.#head ??= headOf(this.#text);
       const head = this.#head;

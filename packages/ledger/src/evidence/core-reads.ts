@@ -1,5 +1,5 @@
 // What do the views of the log read from its core, beyond the public contract? Leaf hashes, subtree
-// hashes and raw entries, and the door for the ledger's own entries. Not for callers of the package.
+// hashes and raw entries, and the door for the ledger's own entries. Not for callers from outside.
 
 import type { AppendedDurably } from '../api.ts';
 import { LedgerError } from '../errors.ts';

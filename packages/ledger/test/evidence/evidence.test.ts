@@ -55,8 +55,10 @@ function filesBelow(dir: string): string[] {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
+const byText = (a: string, b: string): number => (a < b ? -1 : 1);
+
 describe('the evidence', () => {
-  test('EL1 EL2: a tenant proves an entry and its whole log without seeing anybody else', async () => {
+  test('EL1 EL2: a tenant proves an entry and its whole log, and sees nobody else', async () => {
     const log = await open(folder());
     for (let i = 0; i < 40; i += 1) {
       const tenant = i % 4 === 0 ? 'north' : 'south';
@@ -124,11 +126,10 @@ describe('the evidence', () => {
     const { bytes } = await log.core.read(done.index);
     const fields = await log.privacy.reveal(bytes);
     assert.deepEqual(
-      fields.map((f) => (f.kind === 'shown' ? [f.name, f.value] : f.kind)).toSorted(),
-      [
-        ['born', '1970-01-02'],
-        ['name', 'Ann Example'],
-      ],
+      fields
+        .map((f) => (f.kind === 'shown' ? `${f.name} ${String(f.value)}` : f.kind))
+        .sort(byText),
+      ['born 1970-01-02', 'name Ann Example'],
     );
     const before = await log.core.prove(done.index);
     const basis = { code: 'gdpr-17-1-b', ref: 'case-7' } as const;
@@ -149,6 +150,23 @@ describe('the evidence', () => {
     assert.deepEqual(log.core.openIntents(), []);
     await log.close();
     assert.equal((await verifyLedgerDir(dir, signer.vkey)).kind, 'intact');
+  });
+
+  test('EL3: an access event outlives its private fields, and says that they are lost', async () => {
+    const log = await open(folder());
+    await log.record('service.audit', { n: 1 }, { scope: { tenant: 'north', private: [ann] } });
+    const scope = {
+      tenant: 'north',
+      private: [{ subject: 'patient:p-18', fields: { bad: Number.NaN } }],
+    };
+    await assert.rejects(log.record('service.audit', { n: 2 }, { scope }));
+    await log.record('service.audit', { n: 3 }, { scope, wait: 'queued' });
+    await log.core.publish();
+    const entries = await log.tenantEntries('north', 0, 10);
+    const texts = entries.map(({ bytes }) => Buffer.from(bytes).toString());
+    assert.equal(texts.length, 3);
+    assert.ok(texts[2]?.includes('"detail":{"n":3},"privateFieldsLost":1}'), texts[2]);
+    await log.close();
   });
 
   test('an intent that must be witnessed gets its receipt only then', async () => {
