@@ -11,6 +11,7 @@ import {
   constants,
   existsSync,
   fstatSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -162,12 +163,23 @@ function assertOwnFolder(folder: string): void {
   chmodSync(folder, 0o700);
 }
 
+/** Keys lie in such files: a power cut must not take back what was named. */
+function syncFolder(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** SF1. */
 export function writeStateFile(path: string, text: string): void {
   const beside = `${path}.${randomBytes(6).toString('hex')}`;
   try {
     writeFileSync(beside, text, { mode: 0o600, flag: 'wx', flush: true });
     renameSync(beside, path);
+    syncFolder(dirname(path));
   } catch (error) {
     rmSync(beside, { force: true });
     throw error;

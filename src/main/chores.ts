@@ -1,5 +1,6 @@
 // What is done beside the loop, now and then? The ledger's high-water mark, the store's
 // housekeeping, and a look at our own use of the processor.
+import { collectOrphansOf } from '@kintsugi/ledger';
 import { messageOf } from '../model/errors.ts';
 import { retainAsSaid } from './retention.ts';
 import { loadJwt } from './jwt.ts';
@@ -56,7 +57,7 @@ export function startChores(controller: Controller): Chores {
   }, CHORES.tidyMs);
   const keep = setInterval(() => {
     retainAsSaid(controller.evidence, controller.settings.manifest.ledger, world.clock.nowMs())
-      .then(() => controller.evidence.privacy.compact())
+      .then(() => collectOrphansOf(controller.evidence))
       .catch((error: unknown) => world.log.warn('retention', { error: messageOf(error) }));
   }, CHORES.retentionMs);
   const jwks = setInterval(() => void refreshJwks(controller), CHORES.jwksMs);

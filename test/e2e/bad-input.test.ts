@@ -259,7 +259,8 @@ test('a clock that jumps is told once, wakes the loop, and moves no judgement', 
   const clock = openSimClock({ startMs: 1_000_000, wallMs: 1_700_000_000_000, settle });
   const inbox = createInbox(clock);
   const none = (): (() => void) => () => undefined;
-  const world = { clock, runtime: { onEvent: none }, gateways: { onSignal: none } };
+  const ledger = { troubles: () => [] };
+  const world = { clock, ledger, runtime: { onEvent: none }, gateways: { onSignal: none } };
   const ports = {
     world,
     manifest: () => ({ dependencies: new Map(), compliance: { checks: [] } }),

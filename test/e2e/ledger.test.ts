@@ -164,7 +164,8 @@ test('a witness in another process cosigns, and all is checked offline', async (
   const { key, url } = await startWitness(vkey);
   const manifest = join(system.base, 'kintsugi.yaml');
   const text = readFileSync(manifest, 'utf8');
-  const ledger = `\nledger:\n  witnesses:\n    require: 1\n    list: [{ key: "${key}", url: "${url}" }]\n`;
+  const list = `[{ key: "${key}", url: "${url}" }]`;
+  const ledger = `\nledger:\n  witnesses:\n    require: 1\n    list: ${list}\n`;
   writeFileSync(manifest, `${text}${ledger}`);
   const ports = (['gatewayUrl', 'controlUrl'] as const).map((name) => new URL(system[name]).port);
   assert.equal((await system.down()).code, 0);

@@ -78,7 +78,7 @@ describe('troubles', () => {
 });
 
 describe('anchors', () => {
-  test('AN1 ML2: an anchor’s memory refuses a rolled back folder; one that is away does not', async () => {
+  test('AN1 ML2: an anchor’s memory refuses a rolled back folder', async () => {
     const dir = folder();
     const file = join(base, 'heads.log');
     const first = await openLedgerIn(dir, 'unit', undefined);

@@ -1,5 +1,5 @@
 // The ledger of a controller in PostgreSQL instead of its folder: the same evidence, a second
-// writer refused, and a start that says what is wrong. Covers src/main/ledger.ts with a real server.
+// writer refused, and a start that says what is wrong. Covers src/main/ledger.ts.
 import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -5,11 +5,12 @@
 //      refused with its place.
 // CL3. Rotation loses nothing: the full file gets its own name first, and its name is durable
 //      before a new file takes lines.
+// CL4. Lines that a killed process left in the cache are synced before anybody builds on them.
 
 import { crc32 } from 'node:zlib';
 import { fromUtf8, utf8 } from './bytes.ts';
 import { LedgerError, typedError } from './errors.ts';
-import { replaceFile } from './files.ts';
+import { replaceFile, syncFile } from './files.ts';
 import type { Files, OpenFile } from './files.ts';
 import { canonicalJson } from './json.ts';
 
@@ -65,6 +66,7 @@ export class CheckpointsLog {
 
   static async open(options: CheckpointsLogOptions): Promise<CheckpointsLog> {
     const { files, dir } = options;
+    await makeDurable(files, dir);
     let found = await read(files, dir, CURRENT, bytesMax(options));
     if (found === undefined) {
       await create(files, dir);
@@ -163,12 +165,53 @@ export async function* readCheckpointsLog(
   yield* (await read(files, dir, CURRENT, fileBytesMax))?.lines ?? [];
 }
 
+export type PlacedLine =
+  | {
+      readonly kind: 'line';
+      readonly file: string;
+      readonly offset: number;
+      readonly line: CheckpointLine;
+    }
+  | { readonly kind: 'damaged'; readonly file: string; readonly offset: number }
+  /** The end of the newest file: never acknowledged, or being written just now. */
+  | { readonly kind: 'torn'; readonly file: string; readonly offset: number };
+
+/** The same for a check: each line with its place, and damage as a place instead of an error. */
+export async function* placedCheckpointLines(
+  files: Files,
+  dir: string,
+  fileBytesMax = FILE_BYTES + LINE_BYTES_MAX,
+): AsyncGenerator<PlacedLine> {
+  for (const file of [...(await archives(files, dir)), CURRENT]) {
+    const bytes = await files.readWhole(`${dir}/${file}`, fileBytesMax);
+    if (bytes === undefined) continue;
+    let badAt: number | undefined;
+    for (const { at, line } of eachLine(bytes)) {
+      if (line === undefined) badAt ??= at;
+      else {
+        if (badAt !== undefined) yield { kind: 'damaged', file, offset: badAt };
+        badAt = undefined;
+        yield { kind: 'line', file, offset: at, line };
+      }
+    }
+    if (badAt === undefined) continue;
+    yield { kind: file === CURRENT ? 'torn' : 'damaged', file, offset: badAt };
+  }
+}
+
 function bytesMax({ fileBytes = FILE_BYTES }: CheckpointsLogOptions): number {
   return fileBytes + LINE_BYTES_MAX;
 }
 
 async function archives(files: Files, dir: string): Promise<string[]> {
   return (await files.list(dir)).filter((name) => ARCHIVE.test(name)).toSorted();
+}
+
+/** CL4. Full files were synced line by line; only their names may be new. */
+async function makeDurable(files: Files, dir: string): Promise<void> {
+  const path = `${dir}/${CURRENT}`;
+  if ((await files.identity(path)) !== undefined) await syncFile(files, path);
+  await files.syncDir(dir);
 }
 
 async function create(files: Files, dir: string): Promise<void> {
@@ -210,19 +253,26 @@ async function read(
   const bytes = await files.readWhole(`${dir}/${name}`, max);
   if (bytes === undefined) return undefined;
   const lines: CheckpointLine[] = [];
-  let at = 0;
   let badAt: number | undefined;
-  while (at < bytes.length) {
-    const newline = bytes.indexOf(0x0a, at);
-    const end = newline < 0 ? bytes.length : newline;
-    const line = newline < 0 ? undefined : decode(bytes.subarray(at, end));
+  for (const { at, line } of eachLine(bytes)) {
     if (line === undefined) badAt ??= at;
     else if (badAt === undefined) lines.push(line);
     // A good line behind a bad one: no torn write leaves that.
     else throw damaged(name, badAt);
-    at = end + 1;
   }
   return { lines, length: badAt ?? bytes.length, torn: badAt !== undefined };
+}
+
+/** Undefined for what is no whole, good line. */
+function* eachLine(
+  bytes: Uint8Array,
+): Generator<{ readonly at: number; readonly line: CheckpointLine | undefined }> {
+  for (let at = 0; at < bytes.length;) {
+    const newline = bytes.indexOf(0x0a, at);
+    const end = newline < 0 ? bytes.length : newline;
+    yield { at, line: newline < 0 ? undefined : decode(bytes.subarray(at, end)) };
+    at = end + 1;
+  }
 }
 
 function decode(bytes: Uint8Array): CheckpointLine | undefined {

@@ -12,7 +12,8 @@ import type { LedgerClock } from './files.ts';
 import { followAll } from './follow.ts';
 import type { EntryFollower } from './follow.ts';
 import type { History } from './history.ts';
-import { encodeRecord, recordSpace } from './record.ts';
+import { encodeRecord, recordSpace, roomFor } from './record.ts';
+import type { EncodedRecord, RecordInput } from './record.ts';
 import type { ChainState } from './scan.ts';
 import type { RecordWriter } from './store.ts';
 import { hashLeaf } from './tree.ts';
@@ -35,7 +36,10 @@ export interface Committed {
   readonly checkpoint: Checkpoint;
 }
 
-interface Waiting extends Submission {
+interface Waiting {
+  readonly bytes: Uint8Array;
+  readonly priority: Priority;
+  readonly onLate: ((index: number) => void) | undefined;
   readonly dueAtMs: number;
   settled: boolean;
   readonly resolve: (committed: Committed) => void;
@@ -64,6 +68,9 @@ export interface CommitterParts {
   readonly onSpaceChange: (full: boolean) => void;
 }
 
+/** A reason of our own: the default one is an error with a stack, made for every busy period. */
+const OVER = 'over';
+
 /** Outcomes and the ledger's own notes may exceed the queue bound by this many entries. */
 const RESERVED_QUEUE_MAX = 4096;
 
@@ -77,6 +84,7 @@ export class Committer {
   #checkpoint: Checkpoint;
   #watch: AbortController | undefined;
   #wakeAtMs = Infinity;
+  #room: Buffer | undefined;
   #failure: LedgerError | undefined;
   #closing = false;
   #wasFull = false;
@@ -110,9 +118,10 @@ export class Committer {
     const refusal = this.#refusal(submission);
     if (refusal !== undefined) return Promise.reject(refusal);
     return new Promise((resolve, reject) => {
-      const dueAtMs = this.#parts.clock.monotonicMs() + submission.deadlineMs;
-      this.#queue.push({ ...submission, dueAtMs, settled: false, resolve, reject });
-      this.#queueBytes += submission.bytes.length;
+      const { bytes, priority, deadlineMs, onLate } = submission;
+      const dueAtMs = this.#parts.clock.monotonicMs() + deadlineMs;
+      this.#queue.push({ bytes, priority, onLate, dueAtMs, settled: false, resolve, reject });
+      this.#queueBytes += bytes.length;
       if (this.#pumping !== undefined && dueAtMs < this.#wakeAtMs) this.#startWatch();
       // A microtask later, so that appends of the same tick share one group.
       this.#pumping ??= Promise.resolve().then(() => this.#pump());
@@ -225,29 +234,47 @@ export class Committer {
     const root = tree.root();
     const checkpoint = checkpointFor(tree.size, root);
     const trailer = unsignedTrailer?.(tree.size, root) ?? checkpoint.text;
-    const record = encodeRecord({
-      firstIndex,
-      entries: group.map((waiting) => waiting.bytes),
-      previous: this.#chain.hash,
-      trailer: Buffer.from(trailer),
-      unsigned: unsignedTrailer !== undefined,
-    });
+    const record = this.#encode(group, trailer, unsignedTrailer !== undefined);
     const place = await wal.write(record.bytes, firstIndex);
+    this.#room = record.room;
     this.#chain = { index: firstIndex + group.length, hash: record.hash };
     this.#checkpoint = checkpoint;
     this.groups += 1;
     history.add(firstIndex, place.file, place.offset);
-    for (const [at, { bytes }] of group.entries()) {
-      followAll(followers, firstIndex + at, bytes, leaves[at] ?? hashLeaf(bytes));
+    let index = firstIndex;
+    for (const { bytes } of group) {
+      followAll(followers, index, bytes, leaves[index - firstIndex] ?? hashLeaf(bytes));
+      index += 1;
     }
-    for (const [at, waiting] of group.entries()) {
-      const index = firstIndex + at;
+    index = firstIndex;
+    for (const waiting of group) {
       if (waiting.settled) waiting.onLate?.(index);
       waiting.settled = true;
-      waiting.resolve({ index, leaf: leaves[at] ?? hashLeaf(waiting.bytes), checkpoint });
+      const leaf = leaves[index - firstIndex] ?? hashLeaf(waiting.bytes);
+      waiting.resolve({ index, leaf, checkpoint });
+      index += 1;
     }
     this.#parts.onCommitted(checkpoint);
     wal.prepareSpare();
+  }
+
+  /** The room is taken back only after a write that went well: a failed one may still read it. */
+  #encode(
+    group: readonly Waiting[],
+    trailer: string,
+    unsigned: boolean,
+  ): EncodedRecord & { readonly room: Buffer | undefined } {
+    let room = this.#room;
+    this.#room = undefined;
+    const input: RecordInput = {
+      firstIndex: this.#chain.index,
+      entries: group.map((waiting) => waiting.bytes),
+      previous: this.#chain.hash,
+      trailer: Buffer.from(trailer),
+      unsigned,
+    };
+    const record = encodeRecord(input, (bytes) => (room = roomFor(room, bytes)));
+    return { ...record, room };
   }
 
   #noticeSpace(): void {
@@ -275,7 +302,7 @@ export class Committer {
   }
 
   #stopWatch(): void {
-    this.#watch?.abort();
+    this.#watch?.abort(OVER);
     this.#watch = undefined;
     this.#wakeAtMs = Infinity;
   }
@@ -284,8 +311,7 @@ export class Committer {
     const { clock } = this.#parts;
     // Each round either ends here or settles the append that was due.
     while (!signal.aborted) {
-      const open = [...this.#inFlight, ...this.#queue].filter((waiting) => !waiting.settled);
-      const next = open.reduce((least, { dueAtMs }) => Math.min(least, dueAtMs), Infinity);
+      const next = nextDeadline(this.#queue, nextDeadline(this.#inFlight, Infinity));
       this.#wakeAtMs = next;
       if (next === Infinity) return;
       const waitMs = Math.max(1, Math.ceil(next - clock.monotonicMs()));
@@ -299,6 +325,11 @@ export class Committer {
     this.#queue = [];
     this.#queueBytes = 0;
   }
+}
+
+function nextDeadline(list: readonly Waiting[], least: number): number {
+  for (const { settled, dueAtMs } of list) if (!settled && dueAtMs < least) least = dueAtMs;
+  return least;
 }
 
 function rejectOnce(waiting: Waiting, error: LedgerError): void {

@@ -18,10 +18,9 @@ import type { ChainState } from './scan.ts';
 import type { RecordStore } from './store.ts';
 import { HashTree, hashLeaf } from './tree.ts';
 import type { TreePrefix } from './tree.ts';
-import { HASH_BYTES, nodeHash } from './merkle.ts';
+import { HASH_BYTES } from './merkle.ts';
+import { TILE_WIDTH, foldTile, tileNumber } from './tiles.ts';
 import { verifyCheckpoint } from './verify.ts';
-
-const WIDTH = 256;
 
 export interface ExportOptions {
   /** Where the tree is written, and where the ledger's folder is unless `store` says. */
@@ -130,8 +129,9 @@ class TileWriter {
     const leaf = hashLeaf(entry);
     this.#tree.append(leaf);
     this.#put(0, leaf);
-    if (this.#bundle.length === 2 * WIDTH) {
-      if (this.#missing === 0) this.#queue(`tile/entries/${tilePath(this.#bundles)}`, this.#bundle);
+    if (this.#bundle.length === 2 * TILE_WIDTH) {
+      if (this.#missing === 0)
+        this.#queue(`tile/entries/${tileNumber(this.#bundles)}`, this.#bundle);
       this.#missing = 0;
       this.#bundles += 1;
       this.#bundle = [];
@@ -155,22 +155,22 @@ class TileWriter {
   #put(level: number, hash: Uint8Array): void {
     const tile = (this.#levels[level] ??= []);
     tile.push(hash);
-    if (tile.length < WIDTH) return;
+    if (tile.length < TILE_WIDTH) return;
     const number = this.#counts[level] ?? 0;
-    this.#queue(`tile/${level}/${tilePath(number)}`, tile);
+    this.#queue(`tile/${level}/${tileNumber(number)}`, tile);
     this.#counts[level] = number + 1;
     this.#levels[level] = [];
-    this.#put(level + 1, fold(tile));
+    this.#put(level + 1, foldTile(tile));
   }
 
   #queuePartial(): void {
     const width = this.#bundle.length / 2;
     if (width > 0 && this.#missing === 0) {
-      this.#queue(`tile/entries/${tilePath(this.#bundles)}.p/${width}`, this.#bundle);
+      this.#queue(`tile/entries/${tileNumber(this.#bundles)}.p/${width}`, this.#bundle);
     }
     for (const [level, tile] of this.#levels.entries()) {
       if (tile.length === 0) continue;
-      this.#queue(`tile/${level}/${tilePath(this.#counts[level] ?? 0)}.p/${tile.length}`, tile);
+      this.#queue(`tile/${level}/${tileNumber(this.#counts[level] ?? 0)}.p/${tile.length}`, tile);
     }
   }
 
@@ -185,24 +185,4 @@ function* slices(hashes: Uint8Array): Generator<Uint8Array> {
   for (let at = 0; at < hashes.length; at += HASH_BYTES) {
     yield Uint8Array.from(hashes.subarray(at, at + HASH_BYTES));
   }
-}
-
-function fold(hashes: readonly Uint8Array[]): Uint8Array {
-  let level = hashes;
-  while (level.length > 1) {
-    const above: Uint8Array[] = [];
-    for (let at = 0; at + 1 < level.length; at += 2) {
-      above.push(nodeHash(level[at] ?? new Uint8Array(0), level[at + 1] ?? new Uint8Array(0)));
-    }
-    level = above;
-  }
-  return level[0] ?? new Uint8Array(0);
-}
-
-/** 1234067 becomes `x001/x234/067`. */
-export function tilePath(number: number): string {
-  const digits = String(number);
-  const padded = digits.padStart(Math.ceil(digits.length / 3) * 3, '0');
-  const groups = padded.match(/\d{3}/g) ?? [];
-  return groups.map((group, at) => (at < groups.length - 1 ? `x${group}` : group)).join('/');
 }

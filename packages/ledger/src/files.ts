@@ -67,6 +67,16 @@ export function isDiskFull(cause: unknown): boolean {
   return cause.code === 'ENOSPC' || cause.code === 'EDQUOT';
 }
 
+/** Makes durable what another process may have written before it was killed. */
+export async function syncFile(files: Files, path: string): Promise<void> {
+  const file = await files.open(path, 'write');
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** Write beside, sync, rename, sync the folder: readers see the old bytes or the new ones. */
 export async function replaceFile(
   files: Files,

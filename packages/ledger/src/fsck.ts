@@ -58,6 +58,19 @@ export interface FsckOptions {
   readonly store?: RecordStore;
   /** Accepts the unsigned trailers of a ledger opened with `signing: 'lazy'`. */
   readonly allowUnsigned?: boolean;
+  /** Sees every entry in order. Asked for anew when everything has to be read again. */
+  readonly observer?: () => FsckObserver;
+}
+
+export interface FsckObserver {
+  /** Views that must be copied. The entry is already in the tree whose root can be asked for. */
+  entry(index: number, entry: Buffer, leaf: Uint8Array, place: ObservedPlace): void;
+}
+
+export interface ObservedPlace {
+  readonly file: string;
+  /** Of the first `index + 1` entries. */
+  root(): Uint8Array;
 }
 
 const FINDINGS_MAX = 100;
@@ -75,7 +88,7 @@ export async function verifyLedgerDir(
   let check: Check;
   let rounds = 0;
   do {
-    check = new Check(store, vkey, options.allowUnsigned ?? false);
+    check = new Check(store, vkey, options.allowUnsigned ?? false, options.observer?.());
     report = await check.run();
     rounds += 1;
     // Pruning beside us takes away what we were about to read: then everything is read again.
@@ -92,6 +105,8 @@ class Check {
   readonly #notes: FsckNote[] = [];
   readonly #tree = new HashTree(() => Promise.reject(new Error('not needed')));
   readonly #pruned = new PruneNotes();
+  readonly #observer: FsckObserver | undefined;
+  readonly #observed = { file: '', root: (): Uint8Array => this.#tree.root() };
   #base: ReadBase | undefined;
   #baseRoot: string | undefined;
   #records = 0;
@@ -100,7 +115,13 @@ class Check {
   #publishedSize = 0;
   #publishedRoot: string | undefined;
 
-  constructor(store: RecordStore, vkey: string, allowUnsigned: boolean) {
+  constructor(
+    store: RecordStore,
+    vkey: string,
+    allowUnsigned: boolean,
+    observer: FsckObserver | undefined,
+  ) {
+    this.#observer = observer;
     this.#store = store;
     this.#vkey = vkey;
     this.#origin = parseVkey(vkey)?.name ?? '';
@@ -230,8 +251,11 @@ class Check {
   /** X2. */
   #record(file: string, record: RecordView): void {
     const baseSize = this.#base?.base.size ?? -1;
-    eachEntry(record, (entry) => {
-      this.#tree.append(hashLeaf(entry));
+    this.#observed.file = file;
+    eachEntry(record, (entry, index) => {
+      const leaf = hashLeaf(entry);
+      this.#tree.append(leaf);
+      this.#observer?.entry(index, entry, leaf, this.#observed);
       if (this.#base !== undefined) this.#pruned.learn(entry);
       const { size } = this.#tree;
       if (size === this.#publishedSize) this.#publishedRoot = toBase64(this.#tree.root());

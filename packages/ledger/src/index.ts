@@ -83,3 +83,15 @@ export { readCheckpointsLog } from './checkpoints-log.ts';
 export { formatPolicy, parsePolicy } from './policy.ts';
 export type { Policy } from './policy.ts';
 export type { SignerKind } from './signer.ts';
+export { verifyEvidenceDir } from './evidence/verify-dir.ts';
+export type {
+  EvidenceFinding,
+  EvidenceNote,
+  EvidenceReport,
+  VerifyEvidenceOptions,
+} from './evidence/verify-dir.ts';
+export { collectOrphansOf } from './evidence/upkeep.ts';
+export type { UpkeepReport } from './evidence/upkeep.ts';
+export { verifyStatic } from './static.ts';
+export type { StaticFinding, StaticOptions, StaticReport, StaticSource } from './static.ts';
+export type { FsckObserver, ObservedPlace } from './fsck.ts';

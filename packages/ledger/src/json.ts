@@ -1,5 +1,7 @@
 // What are the exact bytes of a JSON value? RFC 8785 (JCS): sorted keys, no white space, ECMAScript
 // numbers. The same value always gives the same bytes, so that a hash of it means something.
+// It is written for every entry, so the usual case is short: names that were seen before, and texts
+// that need no escape, go out as they are.
 // J1. What has no canonical form is refused: NaN, infinities, lone surrogates, cycles (by depth),
 //     functions, symbols, bigints and objects with a class.
 
@@ -31,7 +33,7 @@ function write(value: unknown, depth: number): string {
       return value ? 'true' : 'false';
     case 'number':
       if (!Number.isFinite(value)) throw invalid(`${value} has no JSON form`);
-      return JSON.stringify(value);
+      return `${value}`;
     case 'object':
       if (value === null) return 'null';
       if (Array.isArray(value)) return list(value, depth);
@@ -41,7 +43,13 @@ function write(value: unknown, depth: number): string {
   }
 }
 
+/** Anything that JSON escapes, and all that is not ASCII. */
+const UNUSUAL = /[^ !#-[\]-~]/;
+/** Longer texts are copied faster by the engine itself. */
+const SHORT_CHARS = 128;
+
 function text(value: string): string {
+  if (value.length <= SHORT_CHARS && !UNUSUAL.test(value)) return `"${value}"`;
   if (!value.isWellFormed()) throw invalid('a string holds half of a surrogate pair');
   return JSON.stringify(value);
 }
@@ -60,16 +68,50 @@ function members(value: object, depth: number): string {
   if (prototype !== Object.prototype && prototype !== null) {
     throw invalid('only plain objects have a canonical form');
   }
-  let out = '{';
-  const pairs = Object.entries(value);
-  // Default sort compares UTF-16 code units, which is the order that RFC 8785 asks for.
-  pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  for (const [key, member] of pairs) {
+  // Own, enumerable names are all that is read.
+  const record = value as Readonly<Record<string, unknown>>;
+  let out = '';
+  const names = sortTexts(Object.keys(value));
+  for (const name of names) {
+    const member = record[name];
     if (member === undefined) continue;
-    if (out.length > 1) out += ',';
-    out += `${text(key)}:${write(member, depth + 1)}`;
+    out += out === '' ? '{' : ',';
+    out += memberStart(name) + write(member, depth + 1);
   }
-  return `${out}}`;
+  return out === '' ? '{}' : `${out}}`;
+}
+
+const STARTS_MAX = 4096;
+const starts = new Map<string, string>();
+
+/** `"name":`. The same few names stand in all entries; callers may make names up, so it ends. */
+function memberStart(name: string): string {
+  const known = starts.get(name);
+  if (known !== undefined) return known;
+  const start = `${text(name)}:`;
+  if (name.length > SHORT_CHARS) return start;
+  if (starts.size >= STARTS_MAX) starts.clear();
+  starts.set(name, start);
+  return start;
+}
+
+const FEW = 24;
+
+/** In place, by UTF-16 code units, as RFC 8785 asks; a few are sorted without any allocation. */
+export function sortTexts(texts: string[]): string[] {
+  // Without a comparison function this is the order of code units.
+  if (texts.length > FEW) return texts.sort();
+  for (let at = 1; at < texts.length; at++) {
+    const text = texts[at] ?? '';
+    let to = at;
+    for (; to > 0; to--) {
+      const before = texts[to - 1] ?? '';
+      if (before <= text) break;
+      texts[to] = before;
+    }
+    texts[to] = text;
+  }
+  return texts;
 }
 
 function invalid(why: string): LedgerError {

@@ -3,13 +3,16 @@
 // LV1. A level that nobody can reach is refused before anything is appended.
 // LV2. Each publication first looks whether the place that we write to is still there; if it is
 //      not, nothing is accepted any more.
+// LV3. A checkpoint that is public already is left as it is: others have added their signatures.
 
 import type { Checkpoint, Wait } from './api.ts';
-import { utf8 } from './bytes.ts';
+import { fromUtf8, utf8 } from './bytes.ts';
 import type { Committer } from './commit.ts';
 import { LedgerError, typedError } from './errors.ts';
 import type { LedgerClock } from './files.ts';
 import type { RecordStore, RecordWriter } from './store.ts';
+
+const CHECKPOINT_BYTES_MAX = 1_000_000;
 
 export type PublishLevel = 'published' | 'witnessed' | 'anchored';
 
@@ -96,10 +99,20 @@ export class Levels {
     await this.#checkPlace();
     const { store, committer } = this.#parts;
     const { checkpoint } = committer;
+    if (await this.#isPublic(checkpoint.text)) return checkpoint;
     await store.replaceDocument('checkpoint', utf8(checkpoint.text)).catch((cause: unknown) => {
       throw typedError(cause, 'the checkpoint cannot be published');
     });
     return checkpoint;
+  }
+
+  /** LV3: the same tree, with cosignatures perhaps. */
+  async #isPublic(text: string): Promise<boolean> {
+    const bytes = await this.#parts.store.readDocument('checkpoint', CHECKPOINT_BYTES_MAX);
+    if (bytes === undefined) return false;
+    const body = text.slice(0, text.lastIndexOf('\n\n') + 2);
+    const found = fromUtf8(bytes) ?? '';
+    return found.startsWith(body) && found.includes(text.slice(body.length));
   }
 
   /** LV2. */

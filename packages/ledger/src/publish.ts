@@ -4,7 +4,8 @@
 // PB2. Neither file ever goes back: a late cosignature of an older checkpoint does not replace it.
 // PB3. Calls coalesce, and no two publications begin within `publishEveryMs` unless one is hurried.
 // PB4. Witnesses delay nobody: publication goes on without them, and the state says who is missing.
-// PB5. Proof that the log was rolled back or forked stops publishing for good, with the evidence.
+// PB5. Proof that the log was rolled back or forked stops publishing for good, with the evidence;
+//      so does the loss of the place that the log is written to.
 
 import { utf8 } from './bytes.ts';
 import { CheckpointsLog } from './checkpoints-log.ts';
@@ -17,6 +18,7 @@ import { resume } from './publish/resume.ts';
 import type { Resumed } from './publish/resume.ts';
 import { cosignedText, quorumOf } from './publish/target.ts';
 import type { Target } from './publish/target.ts';
+import { watchPlace } from './publish/watch.ts';
 import { Waiters } from './publish/waiters.ts';
 import type { PublishLevel } from './publish/waiters.ts';
 import type { OwnCheckpoint } from './witness/client.ts';
@@ -121,12 +123,17 @@ export class Publisher {
   #hurry = new AbortController();
   #startedAtMs = -Infinity;
   #closing: Promise<void> | undefined;
+  readonly #closed = new AbortController();
 
   constructor(options: PublisherOptions, history: CheckpointsLog, resumed: Resumed) {
     this.#options = options;
     this.#history = history;
     this.#waiters = new Waiters(options.clock, options.waitersMax ?? 65_536);
     this.#adopt(resumed);
+    void watchPlace(options, this.#closed.signal, {
+      lost: (error) => this.#stop(error, []),
+      failing: (error) => this.#failing(error),
+    });
     const { policy } = options;
     if (policy === undefined || policy.witnesses.length === 0) return;
     this.#rounds = new WitnessRounds({
@@ -369,6 +376,7 @@ export class Publisher {
   }
 
   async #closeNow(): Promise<void> {
+    this.#closed.abort();
     this.#hurry.abort();
     await this.#turn;
     await this.#rounds?.close();

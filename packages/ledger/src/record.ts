@@ -62,10 +62,24 @@ export function recordSpace(bodyBytes: number, trailerBytes: number): number {
   return paddedLength(HEADER_BYTES + bodyBytes + trailerBytes);
 }
 
-export function encodeRecord(input: RecordInput): EncodedRecord {
+/**
+ * Memory that serves one group after another: a new block for each would lie outside of the heap
+ * until the engine happens to collect it.
+ */
+export function roomFor(room: Buffer | undefined, bytes: number): Buffer {
+  if (room !== undefined && room.length >= bytes) return room;
+  return Buffer.allocUnsafeSlow(2 ** Math.ceil(Math.log2(bytes)));
+}
+
+/** `allocate` gives at least so many bytes; what they hold does not matter. */
+export function encodeRecord(
+  input: RecordInput,
+  allocate: (bytes: number) => Buffer = (bytes) => Buffer.allocUnsafe(bytes),
+): EncodedRecord {
   const body = input.entries.reduce((sum, entry) => sum + 2 + entry.length, 0);
   const used = HEADER_BYTES + body + input.trailer.length;
-  const bytes = Buffer.allocUnsafe(paddedLength(used));
+  const length = paddedLength(used);
+  const bytes = allocate(length).subarray(0, length);
   let at = HEADER_BYTES;
   for (const entry of input.entries) {
     bytes.writeUInt16BE(entry.length, at);

@@ -6,6 +6,7 @@
 //     `size`, and the next entries overwrite what was never acknowledged.
 
 import { hash as digest } from 'node:crypto';
+import { sha256 } from './crypto.ts';
 import { LedgerError } from './errors.ts';
 import { HASH_BYTES, emptyRoot } from './merkle.ts';
 
@@ -49,8 +50,7 @@ export class HashTree {
   /** Only on an empty tree. */
   restore(prefix: TreePrefix): void {
     for (let at = 0; at < prefix.tiles.length; at += HASH_BYTES) {
-      const hash = prefix.tiles.subarray(at, at + HASH_BYTES);
-      this.#climb(TILE_LEVELS, at / HASH_BYTES, hash);
+      this.#climb(at / HASH_BYTES, prefix.tiles.subarray(at, at + HASH_BYTES));
     }
     this.#size = (prefix.tiles.length / HASH_BYTES) * TILE_LEAVES;
     for (let at = 0; at < prefix.leaves.length; at += HASH_BYTES) {
@@ -83,22 +83,36 @@ export class HashTree {
 
   append(leaf: Uint8Array): void {
     const index = this.#size;
-    this.#climb(0, index, leaf);
+    const inside = index % TILE_LEAVES;
+    const tile = this.#tileOf((index - inside) / TILE_LEAVES);
+    tile.set(leaf, inside * HASH_BYTES);
+    let at = inside;
+    for (let level = 1; at % 2 === 1 && level < TILE_LEVELS; level++) {
+      // Both children stand side by side; the digest is text because that is the cheap form.
+      const children = ((LEVEL_OFFSETS[level - 1] ?? 0) + at - 1) * HASH_BYTES;
+      tile.copy(this.#pair, 1, children, children + 2 * HASH_BYTES);
+      at = (at - 1) / 2;
+      const parent = ((LEVEL_OFFSETS[level] ?? 0) + at) * HASH_BYTES;
+      tile.write(digest('sha256', this.#pair, 'latin1'), parent, HASH_BYTES, 'latin1');
+    }
     this.#size = index + 1;
-    if (this.#size % TILE_LEAVES === 0) this.#evict();
+    if (inside !== TILE_LEAVES - 1) return;
+    tile.copy(this.#pair, 1, TILE_BYTES - 2 * HASH_BYTES);
+    this.#climb((index - inside) / TILE_LEAVES, sha256(this.#pair));
+    this.#evict();
   }
 
-  /** Puts a hash at its place and every parent that it completes. */
-  #climb(fromLevel: number, fromAt: number, hash: Uint8Array): void {
-    this.#put(fromLevel, fromAt, hash);
-    let level = fromLevel;
-    let at = fromAt;
+  /** Puts the hash of a complete tile at its place, and every parent that it completes. */
+  #climb(tile: number, hash: Uint8Array): void {
+    this.#putUpper(TILE_LEVELS, tile, hash);
+    let level = TILE_LEVELS;
+    let at = tile;
     let right = hash;
     while (at % 2 === 1) {
       right = this.#join(this.#get(level, at - 1), right);
       at = (at - 1) / 2;
       level += 1;
-      this.#put(level, at, right);
+      this.#putUpper(level, at, right);
     }
   }
 
@@ -183,7 +197,7 @@ export class HashTree {
   #join(left: Uint8Array, right: Uint8Array): Uint8Array {
     this.#pair.set(left, 1);
     this.#pair.set(right, 1 + HASH_BYTES);
-    return digest('sha256', this.#pair, 'buffer');
+    return sha256(this.#pair);
   }
 
   #get(level: number, at: number): Uint8Array {
@@ -198,22 +212,21 @@ export class HashTree {
     return tile.subarray(offset, offset + HASH_BYTES);
   }
 
-  #put(level: number, at: number, hash: Uint8Array): void {
-    if (level < TILE_LEVELS) {
-      const { number, offset } = tilePlace(level, at);
-      let tile = this.#tiles.get(number);
-      if (tile === undefined) {
-        tile = Buffer.alloc(TILE_BYTES);
-        this.#tiles.set(number, tile);
-      }
-      tile.set(hash, offset);
-      return;
-    }
+  #putUpper(level: number, at: number, hash: Uint8Array): void {
     let hashes = this.#upper[level - TILE_LEVELS] ?? Buffer.alloc(16 * HASH_BYTES);
     const end = (at + 1) * HASH_BYTES;
     if (hashes.length < end) hashes = Buffer.concat([hashes], hashes.length * 2);
     hashes.set(hash, at * HASH_BYTES);
     this.#upper[level - TILE_LEVELS] = hashes;
+  }
+
+  #tileOf(number: number): Buffer {
+    let tile = this.#tiles.get(number);
+    if (tile === undefined) {
+      tile = Buffer.alloc(TILE_BYTES);
+      this.#tiles.set(number, tile);
+    }
+    return tile;
   }
 
   /** Oldest first; the newest tiles are never evicted, because the right edge is in them. */
@@ -290,5 +303,5 @@ const LEAF_SCRATCH = Buffer.alloc(1 + 65_535);
 /** One reused buffer with the 0x00 in front: half the cost of hashing in two updates. */
 export function hashLeaf(entry: Uint8Array): Uint8Array {
   LEAF_SCRATCH.set(entry, 1);
-  return digest('sha256', LEAF_SCRATCH.subarray(0, entry.length + 1), 'buffer');
+  return sha256(LEAF_SCRATCH.subarray(0, entry.length + 1));
 }

@@ -242,7 +242,7 @@ test('memory files Y1, Y2: only synced bytes must survive, old handles are dead'
   await assert.rejects(file.write(Buffer.alloc(1), 0), { code: 'EIO' });
 });
 
-test('recover G4, memory files Y3: killed between write and sync, then the power goes', async () => {
+test('recover G4, memory files Y3: killed before the sync, then the power goes', async () => {
   for (const operation of ['datasync', 'syncDir'] as const) {
     for (let nth = 1; nth <= 12; nth++) {
       let count = 0;

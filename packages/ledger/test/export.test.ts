@@ -2,13 +2,20 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryFiles, exportStatic, verifyCheckpoint } from '../src/index.ts';
 import { toBase64, toHex } from '../src/bytes.ts';
-import { tilePath } from '../src/export.ts';
+import { tileNumber } from '../src/tiles.ts';
 import { HashTree, hashLeaf } from '../src/tree.ts';
 import { bytesOf, open, refusal, signer, smallLedger } from './support.ts';
 
 test('paths of tiles are grouped by three digits, as tlog-tiles wants them', () => {
   const cases = [0, 5, 255, 999, 1000, 1_234_067];
-  assert.deepEqual(cases.map(tilePath), ['000', '005', '255', '999', 'x001/000', 'x001/x234/067']);
+  assert.deepEqual(cases.map(tileNumber), [
+    '000',
+    '005',
+    '255',
+    '999',
+    'x001/000',
+    'x001/x234/067',
+  ]);
 });
 
 test('the exported tree holds every entry and hash, and its root is the signed one', async () => {

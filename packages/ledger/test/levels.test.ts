@@ -110,3 +110,20 @@ test('opening leaves a checkpoint of the same size alone: it may carry cosignatu
   assert.equal(after, before);
   await again.close();
 });
+
+test('levels LV3: a checkpoint of the same size keeps the signatures of others', async () => {
+  const files = new MemoryFiles();
+  const ledger = await open(files);
+  await ledger.record('a', 1);
+  await ledger.publish();
+  const path = 'ledger/checkpoint';
+  const own = Buffer.from((await files.readWhole(path, 1e6)) ?? []).toString();
+  const cosigned = `${own}\u2014 witness.test/w1 AAAAAAAAAAAA\n`;
+  await files.remove(path);
+  const file = await files.open(path, 'create');
+  await file.write(Buffer.from(cosigned), 0);
+  await file.datasync();
+  await file.close();
+  await ledger.close();
+  assert.equal(Buffer.from((await files.readWhole(path, 1e6)) ?? []).toString(), cosigned);
+});

@@ -199,7 +199,6 @@ async function doStep(
 ): Promise<{ readonly run: Run; readonly answer: StepAnswer }> {
   const { ports } = context;
   const { clock, store } = ports.world;
-  const startedAtMs = clock.monotonicMs();
   const before = run.steps.find((s) => s.key === key);
   const begun = before?.state === 'intended' ? before : intended(key, clock.nowMs());
   // EX6. The first intent stands in the run itself.
@@ -207,6 +206,7 @@ async function doStep(
   if (begun !== before && isWrittenFirst) await store.putStep(run.id, begun, ports.epoch);
   await ports.crashPoint(`${key}:intended`);
   const actsAtWallMs = clock.nowMs();
+  const startedAtMs = clock.monotonicMs();
   const answer = await attempt(step, context);
   await ports.crashPoint(`${key}:acted`);
   const record: StepRecord = {

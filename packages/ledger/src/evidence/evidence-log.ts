@@ -54,6 +54,10 @@ export class EvidenceLog {
 
   constructor(parts: EvidenceParts) {
     this.#parts = parts;
+    const { tenants, publisher } = parts;
+    tenants.proveTo(() =>
+      [publisher.witnessed(), publisher.published()].map((text) => sizeOf(text ?? '')),
+    );
   }
 
   /** The log itself: proofs, receipts, reading, pruning. */
@@ -74,21 +78,20 @@ export class EvidenceLog {
   }
 
   async record(kind: string, detail: unknown, options: ScopedAppend = {}): Promise<Appended> {
-    const { scope, ...rest } = options;
+    const { scope, wait, deadlineMs } = options;
     const { core } = this.#parts;
-    if (scope === undefined) return core.record(kind, detail, rest);
-    const isQueued = rest.wait === 'queued';
+    if (scope === undefined) return core.record(kind, detail, options);
     let members: Members;
     let said = detail;
     try {
-      members = await this.#members(scope, rest.deadlineMs);
+      members = await this.#members(scope, deadlineMs);
     } catch (cause) {
-      if (!isQueued || scope.private === undefined) throw cause;
+      if (wait !== 'queued' || scope.private === undefined) throw cause;
       // EL3.
-      members = await this.#members({ tenant: scope.tenant }, rest.deadlineMs);
+      members = await this.#members({ tenant: scope.tenant }, deadlineMs);
       said = { detail, privateFieldsLost: scope.private.length };
     }
-    return core.record(kind, said, { ...rest, members });
+    return await core.record(kind, said, { ...options, members });
   }
 
   async intent({ scope, ...input }: ScopedIntent): Promise<Intent> {
@@ -201,15 +204,17 @@ export class EvidenceLog {
     if (first !== undefined) throw typedError(first, 'closing the evidence');
   }
 
-  async #members(scope: EntryScope, deadlineMs: number | undefined): Promise<Members> {
+  /** Without a promise of its own where nothing is waited for: every entry comes through here. */
+  #members(scope: EntryScope, deadlineMs: number | undefined): Members | Promise<Members> {
     const { beginnings, privacy, salt } = this.#parts;
-    const { tenant } = scope;
+    const { tenant, private: fields } = scope;
     const beginning = beginnings.ensure(tenant);
-    if (beginning !== undefined) await beginning;
-    if (scope.private === undefined || scope.private.length === 0) return { tenant, salt: salt() };
-    const options = deadlineMs === undefined ? {} : { deadlineMs };
-    const digests = await privacy.seal(tenant, scope.private, options);
-    return { tenant, salt: salt(), private: digests };
+    if (beginning !== undefined) return beginning.then(() => this.#members(scope, deadlineMs));
+    if (fields === undefined || fields.length === 0) return { tenant, salt: salt() };
+    const options = deadlineMs === undefined ? undefined : { deadlineMs };
+    return privacy
+      .seal(tenant, fields, options)
+      .then((digests) => ({ tenant, salt: salt(), private: digests }));
   }
 
   async #places(tenant: string): Promise<ReadonlyMap<string, TenantEntry>> {

@@ -134,6 +134,7 @@ function publish(
       if (draft !== undefined)
         await reads.appendOwn(epochEntry(new Date(clock.nowMs()).toISOString(), draft));
     },
+    checkPlace: () => ledger.checkPlace(),
     onFatal(error) {
       reads.fail(error);
       options.onFatal?.(error);

@@ -12,6 +12,7 @@
 import { fromBase64, fromUtf8, toBase64, utf8 } from '../bytes.ts';
 import { sha256 } from '../crypto.ts';
 import { LedgerError } from '../errors.ts';
+import { sortTexts } from '../json.ts';
 import type { JsonObject, JsonValue } from '../json.ts';
 
 /** 18 random bytes: 144 bits, and 24 characters without a remainder. */
@@ -130,5 +131,5 @@ export function privateMember(digests: readonly string[]): readonly string[] {
       `${digests.length} private fields and decoys, ${DIGESTS_MAX} are the most`,
     );
   }
-  return [...digests].sort();
+  return sortTexts([...digests]);
 }

@@ -2,6 +2,7 @@
 // frame that stays has gone.
 
 import { scanFrames } from './frame-scan.ts';
+import type { Region } from './frame-scan.ts';
 import {
   FRAME_ALIGN,
   FRAME_HEADER,
@@ -59,6 +60,14 @@ export async function zeroBody(handle: OpenFile, { offset, length }: FramePlace)
   const start = Buffer.from(await handle.read(offset, FRAME_HEADER));
   const headEnd = FRAME_HEADER + start.readUInt16BE(12);
   if (headEnd < length) await handle.write(new Uint8Array(length - headEnd), offset + headEnd);
+}
+
+export async function zeroRegions(handle: OpenFile, regions: readonly Region[]): Promise<void> {
+  for (const { from, until } of regions) {
+    // A torn file header is written again together with the first group.
+    if (from >= GROUP_ALIGN) await handle.write(new Uint8Array(until - from), from);
+  }
+  await handle.datasync();
 }
 
 export function byFile(places: readonly FramePlace[]): ReadonlyMap<number, readonly FramePlace[]> {

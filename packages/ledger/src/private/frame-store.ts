@@ -3,10 +3,12 @@
 // R6. `remove` returns after the marks are synced, the bodies overwritten with zeros, and those
 //     synced as well. It may be repeated at any time.
 // R7. `rewrite` replaces a file by rename and then overwrites the old one with zeros.
+// R8. What a killed process left in the cache (frames, removals, names) is synced before it counts.
 
 import { LedgerError } from '../errors.ts';
+import { syncFile } from '../files.ts';
 import type { Files, LedgerClock, OpenFile } from '../files.ts';
-import { byFile, overwrite, packFrames, zeroBody } from './frame-rewrite.ts';
+import { byFile, overwrite, packFrames, zeroBody, zeroRegions } from './frame-rewrite.ts';
 import { scanFrames, trustedEnd } from './frame-scan.ts';
 import type { FileScan, Region } from './frame-scan.ts';
 import { FrameWriter } from './frame-writer.ts';
@@ -99,6 +101,9 @@ export class FrameStore {
     const names = await files.list(dir);
     for (const name of names) if (name.endsWith('.tmp')) await files.remove(`${dir}/${name}`);
     const numbers = names.map((name) => this.#numberOf(name)).filter((no) => no > 0);
+    // R8. Every file, because a removal may have been cut off in any of them.
+    for (const file of numbers) await syncFile(files, this.#path(file));
+    await files.syncDir(dir);
     const damaged: Damage[] = [];
     const torn: Damage[] = [];
     let next: FileScan | undefined;
@@ -123,7 +128,9 @@ export class FrameStore {
       const name = this.#name(file);
       for (const region of scan.damaged) damaged.push({ file: name, ...region });
       for (const region of scan.torn) torn.push({ file: name, ...region });
-      await this.#zero(file, scan.torn);
+      if (scan.torn.length > 0) {
+        await this.#change(file, (handle) => zeroRegions(handle, scan.torn));
+      }
       this.#lastFile = file;
       this.#lastEnd = scan.end;
     }
@@ -269,20 +276,6 @@ export class FrameStore {
     const handle = await this.#options.files.open(this.#path(file), 'write');
     try {
       await work(handle);
-    } finally {
-      await handle.close();
-    }
-  }
-
-  async #zero(file: number, regions: readonly Region[]): Promise<void> {
-    if (regions.length === 0) return;
-    const handle = await this.#options.files.open(this.#path(file), 'write');
-    try {
-      for (const { from, until } of regions) {
-        // A torn file header is written again together with the first group.
-        if (from >= GROUP_ALIGN) await handle.write(new Uint8Array(until - from), from);
-      }
-      await handle.datasync();
     } finally {
       await handle.close();
     }

@@ -7,6 +7,7 @@
 import { LedgerError, errorText, isLedgerError, typedError } from '../errors.ts';
 import { isDiskFull } from '../files.ts';
 import type { LedgerClock } from '../files.ts';
+import { roomFor } from '../record.ts';
 import { GROUP_ALIGN, padTo, placeFrame } from './frame.ts';
 
 export interface FramePlace {
@@ -32,6 +33,9 @@ export interface WriterParts {
   readonly groupBytesMax: number;
 }
 
+/** A reason of our own: the default one is an error with a stack, made for every busy period. */
+const OVER = 'over';
+
 interface Waiting {
   readonly frame: Buffer;
   readonly dueAtMs: number;
@@ -49,6 +53,7 @@ export class FrameWriter {
   #turn: Promise<unknown> = Promise.resolve();
   #watch: AbortController | undefined;
   #wakeAtMs = Infinity;
+  #room: Buffer | undefined;
   #failure: LedgerError | undefined;
   #closed = false;
   groups = 0;
@@ -176,7 +181,7 @@ export class FrameWriter {
     let first: unknown;
     if (current !== undefined && current.fits(bytes)) {
       try {
-        return await putGroup(current, group, bytes);
+        return await this.#put(current, group, bytes);
       } catch (cause) {
         if (isDiskFull(cause)) throw cause;
         first = cause;
@@ -193,12 +198,25 @@ export class FrameWriter {
         : poisoned(first, cause);
     }
     try {
-      return await putGroup(fresh, group, bytes);
+      return await this.#put(fresh, group, bytes);
     } catch (cause) {
       if (isDiskFull(cause)) throw cause;
       await this.#parts.abandon();
       throw poisoned(first, cause);
     }
+  }
+
+  /** The room is taken back only after a write that went well: a failed one may still read it. */
+  async #put(
+    target: GrowingFile,
+    group: readonly Waiting[],
+    bytes: number,
+  ): Promise<{ readonly file: number; readonly start: number }> {
+    const room = roomFor(this.#room, bytes);
+    this.#room = undefined;
+    const placed = await putGroup(target, group, room.subarray(0, bytes));
+    this.#room = room;
+    return placed;
   }
 
   #expire(): void {
@@ -218,7 +236,7 @@ export class FrameWriter {
   }
 
   #stopWatch(): void {
-    this.#watch?.abort();
+    this.#watch?.abort(OVER);
     this.#watch = undefined;
     this.#wakeAtMs = Infinity;
   }
@@ -247,10 +265,9 @@ export class FrameWriter {
 async function putGroup(
   target: GrowingFile,
   group: readonly Waiting[],
-  bytes: number,
+  block: Buffer,
 ): Promise<{ readonly file: number; readonly start: number }> {
   const { file, offset: start } = target;
-  const block = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (const { frame } of group) {
     placeFrame(frame, start);

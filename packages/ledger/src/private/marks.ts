@@ -2,6 +2,7 @@
 // canonical JSON, replaced as a whole. Subjects appear as tags, never by name.
 // T1. A mark is durable before `change` returns; a file that cannot be read is refused, because a
 //     forgotten legal hold would let data go.
+// T5. A mark whose name a killed process did not sync is synced before it counts.
 
 import { fromUtf8, utf8 } from '../bytes.ts';
 import { LedgerError } from '../errors.ts';
@@ -73,9 +74,11 @@ export class Marks {
   }
 
   async recover(): Promise<void> {
+    // T5. The bytes of a replacement are synced before its name.
+    await this.#files.syncDir(this.#dir);
     const bytes = await this.#files.readWhole(`${this.#dir}/${NAME}`, BYTES_MAX);
     if (bytes === undefined) return;
-    const content = readContent(fromUtf8(bytes) ?? '');
+    const content = readMarks(bytes);
     if (content === undefined) {
       const place = { file: `${this.#dir}/${NAME}`, offset: 0, index: 0 };
       throw new LedgerError('KIN_LEDGER_CORRUPT', `${place.file} cannot be read`, { place });
@@ -116,7 +119,9 @@ export class Marks {
   }
 }
 
-function readContent(text: string): MarksContent | undefined {
+/** Undefined for what this file did not write. */
+export function readMarks(bytes: Uint8Array): MarksContent | undefined {
+  const text = fromUtf8(bytes) ?? '';
   let value: unknown;
   try {
     value = JSON.parse(text);

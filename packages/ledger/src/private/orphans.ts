@@ -1,8 +1,10 @@
 // Which payloads belong to no entry? A payload is durable before its entry; where the entry never
 // came (a crash, a refusal), it is overwritten after a grace time. Harmless until then.
 // T4. Nothing younger than the grace time is taken: its entry may be on its way.
+// T6. Nothing that a legal hold protects is taken: retention may hide the entry that refers to it.
 
 import type { PrivateParts } from './parts.ts';
+import { isHeld } from './retain.ts';
 
 export interface OrphanInput {
   /** The `private` digests of all entries of all tenants, in pages. */
@@ -27,14 +29,21 @@ export async function collectOrphans(
       if (found.kind === 'found') known[found.row] = 1;
     }
   }
-  const orphans: number[] = [];
+  const orphans: { readonly row: number; readonly tenant: string }[] = [];
   for (const { row, state } of payloads.walk()) {
     if (state !== 'live' || row >= known.length || known[row] === 1) continue;
     const found = await payloads.read(row);
-    if (found !== undefined && found.head.sealedAtMs < bound) orphans.push(row);
+    if (found === undefined || found.head.sealedAtMs >= bound) continue;
+    orphans.push({ row, tenant: found.head.tenant });
   }
+  let removed = 0;
   for (let at = 0; at < orphans.length; at += BATCH_PAYLOADS) {
-    await payloads.remove(orphans.slice(at, at + BATCH_PAYLOADS), 'orphan', input.size);
+    const batch = orphans.slice(at, at + BATCH_PAYLOADS);
+    // T6, as late as possible: a hold may have been placed meanwhile.
+    const free = batch.filter(({ row, tenant }) => !isHeld(parts, tenant, row));
+    const rows = free.map(({ row }) => row);
+    await payloads.remove(rows, 'orphan', input.size);
+    removed += rows.length;
   }
-  return { removed: orphans.length };
+  return { removed };
 }

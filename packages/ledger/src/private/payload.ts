@@ -21,6 +21,16 @@ const HEAD_FIXED = 52;
 const TAG_BYTES = 16;
 export const PAYLOAD_TEXT_MAX = FRAME_BYTES_MAX - 128 * 1024;
 
+const DIGEST_BYTES = 32;
+const DIGEST_CHARS = 43;
+/** 33 bytes are 44 characters; the first 43 of them are those of 32 bytes. */
+const SLOT_BYTES = 33;
+const SLOT_CHARS = 44;
+/** The last byte of each slot stays zero. */
+const SLOTS = Buffer.alloc(SLOT_BYTES * DIGESTS_MAX);
+/** Where the texts of one payload become bytes: a new buffer for each would cost more. */
+const SCRATCH = Buffer.alloc(48 * 1024);
+
 /** A data key that may seal in this session. */
 export interface SealingKey {
   readonly id: Buffer;
@@ -62,49 +72,79 @@ export function sealPayload(input: SealInput): Sealed {
   if (names.length === 0 || names.length > DIGESTS_MAX) {
     throw invalid(`1 to ${DIGESTS_MAX} private fields, not ${names.length}`);
   }
-  const digests: string[] = [];
-  let plain = '';
-  for (const name of names) {
-    const text = disclosureText(salt(), name, fields[name]);
-    const disclosure = Buffer.from(text).toString('base64url');
-    digests.push(hash('sha256', disclosure, 'base64url'));
-    plain += digests.length === 1 ? text : `\n${text}`;
-  }
-  const bytes = Buffer.from(plain);
-  if (bytes.length > PAYLOAD_TEXT_MAX) {
-    throw invalid(`private fields of ${bytes.length} bytes, ${PAYLOAD_TEXT_MAX} are the most`);
-  }
-  const headBytes = HEAD_FIXED + tenant.length + 32 * digests.length;
-  const frame = blankFrame(headBytes, bytes.length + TAG_BYTES);
-  writeHead(frame, input, digests);
-  encryptInto(frame, headBytes, key, bytes);
+  const texts: string[] = [];
+  for (const name of names) texts.push(disclosureText(salt(), name, fields[name]));
+  const all = texts.join('\n');
+  const plain = roomFor(all);
+  const bytes = plain.write(all);
+  const headBytes = HEAD_FIXED + tenant.length + DIGEST_BYTES * texts.length;
+  const frame = blankFrame(headBytes, bytes + TAG_BYTES);
+  const digestsAt = writeHead(frame, input, texts.length);
+  const digests = writeDigests(frame, digestsAt, plain, texts, bytes === all.length);
+  encryptInto(frame, headBytes, key, plain.subarray(0, bytes));
   finishFrame(frame);
+  // What is personal does not stay behind.
+  plain.fill(0, 0, bytes);
   return { digests, frame };
+}
+
+/** Into the frame, and as texts: one call encodes them all, each with a zero byte behind it. */
+function writeDigests(
+  frame: Buffer,
+  digestsAt: number,
+  plain: Buffer,
+  texts: readonly string[],
+  isAscii: boolean,
+): readonly string[] {
+  let from = 0;
+  let at = digestsAt;
+  let slot = 0;
+  for (const text of texts) {
+    const end = from + (isAscii ? text.length : Buffer.byteLength(text));
+    // As text of one byte a character, which is the cheapest form of a digest.
+    const digest = hash('sha256', plain.toString('base64url', from, end), 'latin1');
+    for (let nth = 0; nth < DIGEST_BYTES; nth++) {
+      const byte = digest.charCodeAt(nth);
+      frame[at + nth] = byte;
+      SLOTS[slot + nth] = byte;
+    }
+    from = end + 1;
+    at += DIGEST_BYTES;
+    slot += SLOT_BYTES;
+  }
+  const encoded = SLOTS.toString('base64url', 0, slot);
+  return texts.map((_, nth) => encoded.slice(SLOT_CHARS * nth, SLOT_CHARS * nth + DIGEST_CHARS));
+}
+
+/** For a text as UTF-8: a long one gets a buffer of its own. */
+function roomFor(text: string): Buffer {
+  // A UTF-16 unit takes three bytes at most.
+  if (3 * text.length <= SCRATCH.length) return SCRATCH;
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= PAYLOAD_TEXT_MAX) return Buffer.allocUnsafeSlow(bytes);
+  throw invalid(`private fields of ${bytes} bytes, ${PAYLOAD_TEXT_MAX} are the most`);
 }
 
 function disclosureText(salt: string, name: string, value: unknown): string {
   const problem = fieldNameProblem(name);
   if (problem !== undefined) throw invalid(problem);
   if (value === undefined) throw invalid(`the private field "${name}" is undefined`);
-  return `["${salt}",${JSON.stringify(name)},${canonicalJson(value)}]`;
+  return `["${salt}",${canonicalJson(name)},${canonicalJson(value)}]`;
 }
 
-function writeHead(frame: Buffer, input: SealInput, digests: readonly string[]): void {
+/** All but the digests; answers where they go. */
+function writeHead(frame: Buffer, input: SealInput, digests: number): number {
   const { key, tenant, nowMs, counter } = input;
-  let at = FRAME_HEADER;
+  const at = FRAME_HEADER;
   writeNumber(frame, nowMs, at);
   frame.set(key.id, at + 8);
   frame.set(key.session, at + 24);
   writeNumber(frame, counter, at + 40);
-  frame.writeUInt16BE(digests.length, at + 48);
+  frame.writeUInt16BE(digests, at + 48);
   frame[at + 50] = tenant.length;
   frame[at + 51] = 0;
   frame.write(tenant, at + HEAD_FIXED, 'latin1');
-  at += HEAD_FIXED + tenant.length;
-  for (const digest of digests) {
-    frame.write(digest, at, 32, 'base64url');
-    at += 32;
-  }
+  return at + HEAD_FIXED + tenant.length;
 }
 
 /** Much cheaper than BigInt. */
@@ -130,17 +170,46 @@ export function readPayloadHead(head: Buffer): PayloadHead | undefined {
   if (head.length < HEAD_FIXED) return undefined;
   const count = head.readUInt16BE(48);
   const digestsAt = HEAD_FIXED + (head[50] ?? 0);
-  if (head.length !== digestsAt + 32 * count) return undefined;
-  return {
-    sealedAtMs: Number(head.readBigUInt64BE(0)),
-    keyId: head.subarray(8, 24),
-    session: head.subarray(24, 40),
-    nonce: head.subarray(36, 48),
-    tenant: head.toString('latin1', HEAD_FIXED, digestsAt),
-    digests: Array.from({ length: count }, (_, at) =>
-      head.subarray(digestsAt + 32 * at, digestsAt + 32 * (at + 1)),
-    ),
-  };
+  return head.length === digestsAt + 32 * count ? new HeadView(head, digestsAt) : undefined;
+}
+
+/** Views that are made when they are asked for: the index wants a few of them, and often. */
+class HeadView implements PayloadHead {
+  readonly #head: Buffer;
+  readonly #digestsAt: number;
+
+  constructor(head: Buffer, digestsAt: number) {
+    this.#head = head;
+    this.#digestsAt = digestsAt;
+  }
+
+  get sealedAtMs(): number {
+    return Number(this.#head.readBigUInt64BE(0));
+  }
+
+  get keyId(): Buffer {
+    return this.#head.subarray(8, 24);
+  }
+
+  get session(): Buffer {
+    return this.#head.subarray(24, 40);
+  }
+
+  get nonce(): Buffer {
+    return this.#head.subarray(36, 48);
+  }
+
+  get tenant(): string {
+    return this.#head.toString('latin1', HEAD_FIXED, this.#digestsAt);
+  }
+
+  get digests(): readonly Buffer[] {
+    const digests: Buffer[] = [];
+    for (let at = this.#digestsAt; at < this.#head.length; at += 32) {
+      digests.push(this.#head.subarray(at, at + 32));
+    }
+    return digests;
+  }
 }
 
 export type Opened =
@@ -166,10 +235,11 @@ export function openPayload(dataKey: Uint8Array, head: Buffer, body: Buffer): Op
     return { kind: 'damaged', reason: 'the payload was changed, or its key is another one' };
   }
   const disclosures = text.split('\n').map((line) => Buffer.from(line).toString('base64url'));
+  const { digests } = parsed;
   const fits =
-    disclosures.length === parsed.digests.length &&
+    disclosures.length === digests.length &&
     disclosures.every((disclosure, at) =>
-      parsed.digests[at]?.equals(hash('sha256', disclosure, 'buffer')),
+      digests[at]?.equals(hash('sha256', disclosure, 'buffer')),
     );
   if (!fits) return { kind: 'damaged', reason: 'the payload holds other fields than it says' };
   return { kind: 'opened', disclosures };

@@ -170,29 +170,49 @@ export class PrivateFields {
   }
 
   /** A3. The member `private` of the entry that is appended next: sorted digests. */
-  async seal(
+  seal(
     tenant: string,
     groups: readonly SubjectFields[],
     options: SealOptions = {},
   ): Promise<readonly string[]> {
+    const [only] = groups;
+    if (only !== undefined && groups.length === 1 && options.decoys === undefined) {
+      // The usual case: one person, whose key is in memory.
+      const key = this.#parts.keys.cached(tenant, only.subject);
+      if (key !== undefined) return this.#sealReady(key, tenant, only.fields, options.deadlineMs);
+    }
+    return this.#sealAll(tenant, groups, options);
+  }
+
+  /** Whoever has a key was checked when it was made; one promise instead of a function's own. */
+  #sealReady(
+    key: DataKey,
+    tenant: string,
+    fields: SubjectFields['fields'],
+    deadlineMs: number | undefined,
+  ): Promise<readonly string[]> {
+    const digests: string[] = [];
+    try {
+      const put = this.#put(key, tenant, fields, deadlineMs, digests);
+      return put.then(() => privateMember(digests));
+    } catch (cause) {
+      return Promise.reject(cause);
+    }
+  }
+
+  async #sealAll(
+    tenant: string,
+    groups: readonly SubjectFields[],
+    options: SealOptions,
+  ): Promise<readonly string[]> {
     checkTenant(tenant);
     const decoys = options.decoys ?? 0;
     if (!Number.isSafeInteger(decoys) || decoys < 0) throw invalid('decoys is a whole number');
+    checkDistinct(groups);
     const digests: string[] = [];
-    const [only] = groups;
-    if (groups.length === 1 && only !== undefined) {
-      checkSubject(only.subject);
-      // The usual case: one person, whose key is in memory.
-      const key = this.#parts.keys.cached(tenant, only.subject);
-      await (key === undefined
-        ? this.#sealOne(tenant, only, options.deadlineMs, digests)
-        : this.#put(key, tenant, only.fields, options.deadlineMs, digests));
-    } else {
-      checkDistinct(groups);
-      await Promise.all(
-        groups.map((group) => this.#sealOne(tenant, group, options.deadlineMs, digests)),
-      );
-    }
+    await Promise.all(
+      groups.map((group) => this.#sealOne(tenant, group, options.deadlineMs, digests)),
+    );
     for (let at = 0; at < decoys; at++) digests.push(toBase64url(this.#parts.random(32)));
     return privateMember(digests);
   }

@@ -18,10 +18,13 @@ export function systemRandom(): Random {
       batch = randomFillSync(Buffer.allocUnsafeSlow(BATCH_BYTES));
       at = 0;
     }
-    const bytes = Buffer.from(batch.subarray(at, at + length));
-    // Used bytes do not stay behind in the batch.
-    batch.fill(0, at, at + length);
-    at += length;
+    const bytes = new Uint8Array(length);
+    for (let nth = 0; nth < length; nth++) {
+      bytes[nth] = batch[at] ?? 0;
+      // Used bytes do not stay behind in the batch.
+      batch[at] = 0;
+      at += 1;
+    }
     return bytes;
   };
 }

@@ -114,7 +114,12 @@ async function finish(
   return { tenant, index, removed, held };
 }
 
-function isHeld({ keys, marks, payloads }: PrivateParts, tenant: string, row: number): boolean {
+/** T3. */
+export function isHeld(
+  { keys, marks, payloads }: PrivateParts,
+  tenant: string,
+  row: number,
+): boolean {
   const keyRow = payloads.keyRowOf(row);
   return marks.holdOn(tenant, tagText(keys.table.tagOf(keyRow))) !== undefined;
 }

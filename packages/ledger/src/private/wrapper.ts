@@ -118,6 +118,8 @@ async function readRoot(path: string): Promise<Buffer> {
       throw badKey(`others may read ${path} (mode ${(mode & 0o777).toString(8)}); chmod 600 it`);
     }
     if (size !== ROOT_BYTES) throw badKey(`${path} has ${size} bytes, not ${ROOT_BYTES}`);
+    // Made by a process that was killed before it synced, it must not go with the next power cut.
+    await handle.sync();
     return await handle.readFile();
   } finally {
     await handle.close();

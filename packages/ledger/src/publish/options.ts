@@ -56,9 +56,16 @@ export interface PublisherOptions {
    * `skip` when the caller asked already, before it appended anything. Default refuse.
    */
   readonly highWater?: 'refuse' | 'skip';
+  /**
+   * Looks whether the place that the log is written to is still there. Called at intervals, also
+   * while nothing is written; when the place is lost, publishing stops as after a proven fork.
+   */
+  readonly checkPlace?: () => Promise<unknown>;
+  /** Default 1000, at least 10. */
+  readonly checkPlaceEveryMs?: number;
   readonly waitersMax?: number;
   readonly logFileBytes?: number;
-  /** The log was proven to be rolled back or forked: the caller must stop appending too. */
+  /** Rolled back, forked, or its place lost, for certain: the caller must stop appending too. */
   readonly onFatal?: (error: LedgerError) => void;
   readonly onChange?: (state: PublishState) => void;
 }

@@ -32,7 +32,8 @@ function joinNewest(nodes: Uint8Array, place: number): void {
   const from = place * HASH_BYTES;
   for (let at = 0; at < HASH_BYTES; at++) pair[1 + at] = nodes[from + at] ?? 0;
   pair.set(newest, 1 + HASH_BYTES);
-  newest.write(digest('sha256', pair, 'latin1'), 0, 'latin1');
+  const text = digest('sha256', pair, 'latin1');
+  for (let at = 0; at < HASH_BYTES; at++) newest[at] = text.charCodeAt(at);
 }
 
 /** How many nodes stand before the one that leaf `m` completes at level 0. */
@@ -42,8 +43,10 @@ function nodesBefore(m: number): number {
 
 function popcount(value: number): number {
   let bits = 0;
-  for (let rest = value; rest > 0; rest = Math.floor(rest / 2)) bits += rest % 2;
-  return bits;
+  // Beyond 32 bits by halves; each round below them clears the lowest bit that is set.
+  let low = (value % 2 ** 32) | 0;
+  for (; low !== 0; low &= low - 1) bits += 1;
+  return value < 2 ** 32 ? bits : bits + popcount(Math.floor(value / 2 ** 32));
 }
 
 /** Nodes that a tree of `size` leaves keeps. */

@@ -6,6 +6,7 @@
 //      is the one of the newest epoch otherwise.
 // EP3. After a restart the map is computed again; when nothing followed the newest epoch, its root
 //      must be the recorded one.
+// EP4. The newest epochs stay provable, and of the older ones those that a public checkpoint needs.
 
 import { sameBytes, toBase64 } from '../bytes.ts';
 import { LedgerError } from '../errors.ts';
@@ -30,6 +31,7 @@ interface Draft extends EpochDetail {
 
 export class EpochBook {
   readonly #kept: number;
+  readonly #needed: () => readonly number[];
   #heads: MapNode;
   #isBuilt = false;
   #logs = 0;
@@ -38,8 +40,10 @@ export class EpochBook {
   #known: KnownEpoch[] = [];
   #newest: Epoch | undefined;
 
-  constructor(kept: number) {
+  /** `needed` answers sizes of checkpoints that proofs are made for. */
+  constructor(kept: number, needed: () => readonly number[] = () => []) {
     this.#kept = kept;
+    this.#needed = needed;
   }
 
   /** The newest epoch in the log. */
@@ -89,7 +93,16 @@ export class EpochBook {
   }
 
   #know(epoch: Epoch): void {
-    this.#known = [...this.#known, { ...epoch, heads: this.#heads }].slice(-this.#kept);
+    this.#keep({ ...epoch, heads: this.#heads });
+  }
+
+  /** EP4: a map of many logs is large, so no other one is kept. */
+  #keep(epoch: KnownEpoch): void {
+    const known = [...this.#known, epoch];
+    const needed = this.#needed().map((size) => known.findLast(({ index }) => index < size));
+    this.#known = known.filter(
+      (one, at) => at >= known.length - this.#kept || needed.includes(one),
+    );
   }
 
   /** Its entry was followed. */
@@ -100,7 +113,7 @@ export class EpochBook {
     );
     this.#drafts = this.#drafts.filter(({ size }) => size > detail.size);
     if (draft === undefined) return;
-    this.#known = [...this.#known, { ...this.#newest, heads: draft.heads }].slice(-this.#kept);
+    this.#keep({ ...this.#newest, heads: draft.heads });
   }
 
   /** The newest provable epoch whose entry is in a log of `size` entries. */

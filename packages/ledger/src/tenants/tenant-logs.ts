@@ -25,7 +25,8 @@ import { checkTenantId, tenantOf } from './tenant-of.ts';
 
 export const TENANTS_MAX = 1_000_000;
 export const PAGE_MAX = 1000;
-const EPOCHS_KEPT = 8;
+/** The newest one, and those under way to a public checkpoint; each is a map of all tenants. */
+const EPOCHS_KEPT = 3;
 
 export interface TenantLogsOptions {
   /** 32 secret bytes; whoever has them can tell which position is whose. */
@@ -49,7 +50,8 @@ export class TenantLogs implements EntryFollower {
   readonly #read: LeafReader;
   readonly #tenantsMax: number;
   #logs = new Map<string, TenantLog>();
-  #epochs = new EpochBook(EPOCHS_KEPT);
+  #epochs = this.#newEpochs();
+  #needed: () => readonly number[] = () => [];
   #size = 0;
   #last = -1;
   #keyState: MapKeyState = 'unsaid';
@@ -207,6 +209,15 @@ export class TenantLogs implements EntryFollower {
     return log.hashes(peakRanges(size), this.#read);
   }
 
+  #newEpochs(): EpochBook {
+    return new EpochBook(EPOCHS_KEPT, () => this.#needed());
+  }
+
+  /** EP4: asked for the sizes of the checkpoints that proofs lead to, when an epoch is added. */
+  proveTo(checkpointSizes: () => readonly number[]): void {
+    this.#needed = checkpointSizes;
+  }
+
   /** EP1, EP2: what a `ledger.epoch` entry written now must say; undefined when none is due. */
   draftEpoch(): EpochDetail | undefined {
     return this.#epochs.draft(this.#size, this.#logs, this.#last);
@@ -276,7 +287,7 @@ export class TenantLogs implements EntryFollower {
     this.#size = size;
     this.#last = logs.reduce((last, log) => Math.max(last, log.positions.last), -1);
     this.#keyState = isKeySaid ? 'agreed' : 'unsaid';
-    this.#epochs = new EpochBook(EPOCHS_KEPT);
+    this.#epochs = this.#newEpochs();
     if (epoch.kind === 'unknown') this.#epochs.restoreUnknown(epoch.epoch);
     if (epoch.kind === 'known') {
       this.#epochs.restore(epoch.epoch, epoch.epoch.heads, epoch.changed, logs.length);

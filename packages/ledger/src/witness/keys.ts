@@ -70,6 +70,14 @@ async function readSecret(path: string): Promise<string | undefined> {
     const { mode, size } = await handle.stat();
     if ((mode & 0o077) !== 0) throw invalid(`others may read ${path}: it must have mode 0600`);
     if (size > KEY_BYTES_MAX) throw invalid(`${path} is too large for a key file`);
+    // Made by a process that was killed before its sync: nobody may learn of a key that can vanish.
+    await handle.sync();
+    const folder = await open(dirname(path), constants.O_RDONLY);
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
     return await handle.readFile('utf8');
   } finally {
     await handle.close();

@@ -4,6 +4,8 @@
 // WS2. A damaged record is refused and never read as "nothing was cosigned yet": forgetting is the
 //      one thing that a witness must not do.
 // WS3. The folder is locked: two witnesses with one key and one folder cannot run at once.
+// WS4. A record that a killed process or a failed `save` left behind is made durable before it is
+//      answered from: what a witness has shown to somebody, it never forgets.
 
 import { fromBase64, fromUtf8, sameBytes, toBase64, toHex, utf8 } from '../bytes.ts';
 import { sha256 } from '../crypto.ts';
@@ -39,9 +41,28 @@ export function originHash(origin: string): string {
 export async function openWitnessStore(files: Files, dir: string): Promise<WitnessStore> {
   await files.mkdir(dir);
   const lock: FolderLock = await files.lock(dir);
+  try {
+    await files.syncDir(dir);
+  } catch (cause) {
+    await lock.release();
+    throw cause;
+  }
+  /** Files of which nobody knows whether the old or the new record survives a power cut (WS4). */
+  const doubtful = new Set<string>();
+  const replace = async (file: string, bytes: Uint8Array): Promise<void> => {
+    doubtful.add(file);
+    await replaceFile(files, dir, file, bytes);
+    doubtful.delete(file);
+  };
   return {
-    load: (origin) => load(files, dir, origin),
-    save: (record) => replaceFile(files, dir, fileOf(record.origin), encode(record)),
+    async load(origin) {
+      const record = await load(files, dir, origin);
+      const file = fileOf(origin);
+      // Not by repeating the sync that failed: by a new file.
+      if (record !== undefined && doubtful.has(file)) await replace(file, encode(record));
+      return record;
+    },
+    save: (record) => replace(fileOf(record.origin), encode(record)),
     keepEvidence: async (origin, text) => {
       const name = `${originHash(origin)}.contradiction`;
       if ((await files.identity(`${dir}/${name}`)) !== undefined) return;

@@ -355,17 +355,28 @@ test('EP2: no epoch is due without a tenant or a change; a lost one is drafted a
   assert.equal(model.tenants.newestEpoch?.logs, 2);
 });
 
-test('EP2: the newest eight epochs stay provable, each to checkpoints that contain it', () => {
+test('EP4: the newest epochs stay provable, and the ones that public checkpoints need', () => {
   const model = new Model();
+  let needed: readonly number[] = [];
+  model.tenants.proveTo(() => needed);
   const indexes: number[] = [];
   for (let at = 0; at < 12; at++) {
     model.add('acme');
-    indexes.push(model.epoch() ?? -1);
+    const index = model.epoch() ?? -1;
+    indexes.push(index);
+    // The third and the fifth epoch are the newest ones in these two checkpoints, for ever.
+    if (at === 3) needed = [(indexes[2] ?? 0) + 1];
+    if (at === 5) needed = [...needed, index];
   }
-  for (const [at, index] of indexes.entries()) {
-    const epoch = model.tenants.provableEpoch(index + 1);
-    assert.equal(epoch?.index, at < 4 ? undefined : index);
-  }
+  const provable = indexes.map((index) => model.tenants.provableEpoch(index + 1)?.index);
+  const kept = [2, 4, 9, 10, 11];
+  const expected = indexes.map((_, at) => indexes[kept.findLast((one) => one <= at) ?? -1]);
+  assert.deepEqual(provable, expected);
+  needed = [];
+  model.add('acme');
+  const newest = model.epoch() ?? -1;
+  assert.equal(model.tenants.provableEpoch(newest + 1)?.index, newest);
+  assert.equal(model.tenants.provableEpoch((indexes[9] ?? 0) + 1), undefined);
 });
 
 test('EP3: after a restart the epoch is provable, a newer state is drafted, a lie found', () => {
