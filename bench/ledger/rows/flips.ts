@@ -105,7 +105,7 @@ export async function flipsRow(bench: LedgerBench): Promise<RowReport> {
 async function flipAll(bench: LedgerBench, log: Log): Promise<Part> {
   const { of, entries, prune, every } = log;
   const share = every === 1 ? 'every bit' : `about one bit in ${every}`;
-  bench.say(`flipping ${share} of a ${of} of ${entries} entries`);
+  bench.say(`flipping ${share}: ${of}, ${entries} entries`);
   const args = ['--of', of, '--entries', `${entries}`, '--prune', `${prune}`];
   args.push('--every', `${every}`);
   const answers = await Promise.all(
