@@ -1,6 +1,7 @@
 // What of an access event goes into the ledger in clear, and what is somebody's? The verb, its
 // outcome and the kind of thing stand in the entry; who did it and to whose data are private fields
-// of these two people, so that either can be erased without touching the log.
+// of these two people, so that either can be erased without touching the log. Nothing that a client
+// can choose freely stands in clear.
 //
 //   AU1. An event whose tenant is not one of ours is nobody's: it stays in the system log, without
 //        what may be personal.
@@ -31,7 +32,7 @@ export function auditRecord(
   const type = textOf(resource['type']) ?? 'thing';
   const detail: Fields = {
     replica,
-    ...texts(from, ['action', 'outcome', 'region', 'requestId', 'traceparent']),
+    ...texts(from, ['action', 'outcome', 'region']),
     ...(isFields(from['resource']) ? { resource: type } : {}),
     ...(typeof from['atMs'] === 'number' ? { atMs: from['atMs'] } : {}),
   };
@@ -44,7 +45,9 @@ export function auditRecord(
     ...(isFields(from['detail']) ? { detail: from['detail'] } : {}),
   };
   const people: PrivateOf[] = [];
-  if (actor !== undefined) people.push({ subject: actor, fields: { actor } });
+  // The client chooses these two: whatever it writes into them must be erasable.
+  const trace = texts(from, ['requestId', 'traceparent']);
+  if (actor !== undefined) people.push({ subject: actor, fields: { actor, ...trace } });
   if (Object.keys(about).length > 0) {
     people.push({ subject: id === undefined ? (actor ?? type) : `${type}:${id}`, fields: about });
   }

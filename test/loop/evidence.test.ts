@@ -61,17 +61,16 @@ describe('an access event', () => {
     const made = auditRecord('records-1', event, (id) => id === 'north');
     assert.equal(made.tenant, 'north');
     const text = JSON.stringify(made.detail);
-    for (const personal of ['p-17', 'ann', 'visit']) assert.ok(!text.includes(personal), text);
+    for (const personal of ['p-17', 'ann', 'visit', 'r-1']) assert.ok(!text.includes(personal), text);
     assert.deepEqual(made.detail, {
       replica: 'records-1',
       action: 'patient.read',
       outcome: 'allowed',
-      requestId: 'r-1',
       resource: 'patient',
       atMs: 5,
     });
     assert.deepEqual(made.private, [
-      { subject: 'user:ann', fields: { actor: 'user:ann' } },
+      { subject: 'user:ann', fields: { actor: 'user:ann', requestId: 'r-1' } },
       { subject: 'patient:p-17', fields: { resourceId: 'p-17', detail: { reason: 'visit' } } },
     ]);
   });
