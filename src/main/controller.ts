@@ -34,7 +34,7 @@ import { controlPort } from './port.ts';
 import { buildTable } from './table.ts';
 import { knownJwt, loadJwt } from './jwt.ts';
 import { announceNew, beginChanges, overrides } from './changes.ts';
-import { startChores } from './chores.ts';
+import { startChores, tellOutage } from './chores.ts';
 import { openWorld } from './open-world.ts';
 import { VERSION } from './parts.ts';
 import type { Controller, Settings } from './parts.ts';
@@ -121,6 +121,7 @@ async function assemble(parts: Parts): Promise<Controller> {
     wasHealthy: { value: adoption.report.adopted.length > 0 },
   };
   announce(controller, adoption.report);
+  await tellOutage(controller);
   announceNew(controller, settled, keyed);
   beginChanges(controller, settled);
   return controller;

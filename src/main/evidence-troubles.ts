@@ -7,6 +7,7 @@
 import type { EvidenceLog } from '@kintsugi/ledger';
 import type { EvidenceTrouble } from '../model/signal.ts';
 
+const AGAIN = 'no act begins until its cause is gone and the controller is started again';
 const QUORUM_MISSING_MS = 600_000;
 const SHOWN_MAX = 20;
 
@@ -27,7 +28,7 @@ function ledgerTrouble({ core, publisher }: EvidenceLog): readonly EvidenceTroub
   const { state, lostQueuedEntries } = core.stats();
   const { health } = publisher.state();
   if (health.kind === 'stopped') return [{ part: 'ledger', detail: health.reason }];
-  if (state.kind === 'failed') return [{ part: 'ledger', detail: state.reason }];
+  if (state.kind === 'failed') return [{ part: 'ledger', detail: `${state.reason}; ${AGAIN}` }];
   if (state.kind === 'full') {
     const lost = lostQueuedEntries === 0 ? '' : `; ${lostQueuedEntries} access events were lost`;
     return [{ part: 'ledger', detail: `its disk is full since ${state.since}${lost}` }];

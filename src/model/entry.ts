@@ -23,6 +23,7 @@ export type EntryKind =
   | 'evidence.read'
   | 'evidence.denied'
   | 'evidence.act'
+  | 'evidence.outage'
   | 'auditor.added'
   | 'auditor.removed'
   | 'clock.jumped';

@@ -35,12 +35,12 @@ describe('evidence', () => {
     ledger.troubles = () => [overdue];
     const asked = (): boolean =>
       [...loop.state.incidents.values()].some(
-        (i) => i.title.startsWith('intent 12:') && i.state.kind === 'escalated',
+        (i) => i.title.startsWith('evidence, intent 12:') && i.state.kind === 'escalated',
       );
     assert.ok(await sim.until(asked, 30_000), 'a person is asked');
     ledger.troubles = before;
     const left = (): boolean =>
-      [...loop.state.incidents.values()].every((i) => !i.title.startsWith('intent 12:'));
+      [...loop.state.incidents.values()].every((i) => !i.title.startsWith('evidence, intent 12:'));
     assert.ok(await sim.until(left, 60_000), 'it closes by itself');
   });
 });
@@ -61,7 +61,8 @@ describe('an access event', () => {
     const made = auditRecord('records-1', event, (id) => id === 'north');
     assert.equal(made.tenant, 'north');
     const text = JSON.stringify(made.detail);
-    for (const personal of ['p-17', 'ann', 'visit', 'r-1']) assert.ok(!text.includes(personal), text);
+    for (const personal of ['p-17', 'ann', 'visit', 'r-1'])
+      assert.ok(!text.includes(personal), text);
     assert.deepEqual(made.detail, {
       replica: 'records-1',
       action: 'patient.read',

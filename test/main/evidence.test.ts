@@ -9,6 +9,8 @@ import type { LedgerSpec } from '../../src/model/manifest.ts';
 import { tenantId } from '../../src/model/ids.ts';
 import { STANDARD_LEDGER } from '../../src/manifest/index.ts';
 import { openAnchors } from '../../src/main/anchors.ts';
+import { startChores, tellOutage } from '../../src/main/chores.ts';
+import { memoryDisk, memoryStore } from '../../src/store/memory.ts';
 import { evidencePort } from '../../src/main/evidence-port.ts';
 import { troublesOf } from '../../src/main/evidence-troubles.ts';
 import { openLedgerIn, originOf } from '../../src/main/ledger.ts';
@@ -73,7 +75,9 @@ describe('troubles', () => {
     const state = { kind: 'failed', reason: 'the disk is gone' } as const;
     const core = { openIntents: () => [], stats: () => ({ state, lostQueuedEntries: 0 }) };
     const broken = { core, publisher: evidence.publisher } as unknown as typeof evidence;
-    assert.deepEqual(troublesOf(broken), [{ part: 'ledger', detail: 'the disk is gone' }]);
+    const [found] = troublesOf(broken);
+    assert.equal(found?.part, 'ledger');
+    assert.match(found?.detail ?? '', /^the disk is gone; no act begins/u);
   });
 });
 
@@ -158,6 +162,31 @@ describe('the API’s evidence', () => {
         code: 'KIN_API_BAD_REQUEST',
       });
       await anchors.close();
+    });
+  });
+});
+
+describe('an outage of the ledger', () => {
+  test('EO1: is marked outside of it, and said in it as soon as it takes entries again', async () => {
+    await withLedger(async ({ ledger, log: core, evidence }) => {
+      const disk = memoryDisk();
+      disk.lease = { owner: 'me', epoch: 1, untilMs: 2 ** 50 };
+      const store = memoryStore(disk);
+      const lease = { epoch: 1 };
+      const failed = { kind: 'failed', reason: 'its folder is gone' } as const;
+      const broken = { ...core, size: core.size, stats: () => ({ state: failed }) };
+      const parts = { world: { ...world, store, ledger }, lease, evidence };
+      const away = { ...parts, log: { ...broken, checkpoint: () => core.checkpoint() } };
+      await startChores(away as unknown as Parameters<typeof startChores>[0]).end();
+      assert.ok(disk.settings.get('ledger.outage') !== undefined);
+      const back = parts as unknown as Parameters<typeof tellOutage>[0];
+      await tellOutage(back);
+      await tellOutage(back);
+      const entries = await core.entries({ from: 0, limit: 50 });
+      const told = entries.filter(
+        ({ decoded }) => decoded.type === 'plain' && decoded.entry.kind === 'evidence.outage',
+      );
+      assert.equal(told.length, 1);
     });
   });
 });

@@ -93,7 +93,7 @@ function propose(incident: Incident, subject: Subject, context: DecideContext): 
         refuse(
           incident,
           'no-playbook',
-          'what is missing in the evidence only a person can explain; nothing may mend it',
+          `${incident.findings[0]?.evidence[0] ?? 'it has a gap'}; nothing may mend the evidence`,
           context.nowMs + 5_000,
           true,
         ),

@@ -56,7 +56,7 @@ export function diagnose(
     ...groupDependencies(left, picture, nowMs),
     ...groupSingles(left, 'poison-request', 'a request crashes what serves it'),
     ...groupSingles(left, 'control-violated', 'a control is broken'),
-    ...groupSingles(left, 'evidence-gap', 'the evidence has a gap'),
+    ...groupEvidence(left),
     ...groupReleases(left, picture, nowMs),
     ...groupProbes(left),
     ...groupServices(left),
@@ -157,6 +157,19 @@ function groupSingles(left: Set<Finding>, kind: FindingKind, what: string): Grou
       [{ subject: f.subject, confidence: f.confidence, why: f.evidence[0] ?? what }],
     ),
   );
+}
+
+/** Its title is what is wrong: nobody but a person can do anything about it. */
+function groupEvidence(left: Set<Finding>): Group[] {
+  return take(left, (f) => f.kind === 'evidence-gap').map((f) => {
+    const why = f.evidence[0] ?? 'it has a gap';
+    return group(
+      f.subject,
+      `evidence, ${subjectText(f.subject)}: ${why}`,
+      [f],
+      [{ subject: f.subject, confidence: f.confidence, why }],
+    );
+  });
 }
 
 function groupReleases(left: Set<Finding>, picture: Picture, nowMs: number): Group[] {
