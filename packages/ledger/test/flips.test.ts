@@ -10,14 +10,14 @@ test('a flipped bit of any file of a pruned log is found and located (file, inde
   const log = await flipLog(20, 18);
   assert.ok(log.first > 0);
   const every: Readonly<Record<Region, number>> = {
-    'record header': 11,
-    'record body': 41,
-    'record trailer': 67,
-    'record padding': 1201,
-    'unused tail': 2003,
-    checkpoint: 13,
-    'log.json': 11,
-    'base.bin': 29,
+    'record header': 23,
+    'record body': 83,
+    'record trailer': 131,
+    'record padding': 2403,
+    'unused tail': 4007,
+    checkpoint: 29,
+    'log.json': 23,
+    'base.bin': 61,
   };
   const tally = await flipBits(log, { take: (region, nth) => nth % every[region] === 0 });
   assert.equal(tally.size, Object.keys(every).length);

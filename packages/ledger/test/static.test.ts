@@ -37,7 +37,7 @@ test('SV1: exports of many sizes are whole', async () => {
 });
 
 test('SV2: a flipped bit of any file of a small export is found, with file and index', async () => {
-  const log = await staticLog(20);
+  const log = await staticLog(9);
   const tally = await flipStatic(log, () => true);
   assert.deepEqual([...tally.keys()].toSorted(), [
     'checkpoint',
@@ -54,13 +54,13 @@ test('SV2: a flipped bit of any file of a small export is found, with file and i
 
 test('SV2: the same for full tiles, bundles and the level above, by a seeded choice', async () => {
   const log = await staticLog(700);
-  const choice = seededChoice(7, 500 / bitsOf(log));
+  const choice = seededChoice(7, 240 / bitsOf(log));
   const tally = await flipStatic(log, () => choice());
   for (const [region, { flips, located, missed }] of tally) {
     assert.equal(located, flips, `${region}: ${missed.slice(0, 3).join('; ')}`);
   }
-  assert.ok((tally.get('tiles of level 0')?.flips ?? 0) > 100);
-  assert.ok((tally.get('entry bundles')?.flips ?? 0) > 10);
+  assert.ok((tally.get('tiles of level 0')?.flips ?? 0) > 40);
+  assert.ok((tally.get('entry bundles')?.flips ?? 0) > 4);
   // The tile of level 1 has two hashes: all its bits.
   const last = log.paths.filter(({ path }) => path.startsWith('tile/1/'));
   const small = { ...log, paths: last };
@@ -75,12 +75,12 @@ test('SV2: what a third level stands on is found in each of the three', async ()
   const paths = log.paths.filter(({ path }) => chosen.includes(path));
   assert.equal(paths.length, 4);
   const some = { ...log, paths };
-  const choice = seededChoice(3, 12 / bitsOf(some));
+  const choice = seededChoice(3, 6 / bitsOf(some));
   const tally = await flipStatic(some, () => choice());
   for (const [region, { flips, located, missed }] of tally) {
     assert.equal(located, flips, `${region}: ${missed.join('; ')}`);
   }
-  assert.ok(tally.size >= 2);
+  assert.ok(tally.size >= 1);
 });
 
 test('SV1: a file that is missing, cut off or too long is named', async () => {
