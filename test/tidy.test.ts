@@ -51,7 +51,7 @@ const LAYERS: readonly Layer[] = [
   {
     at: 'src/gateway',
     may: ['src/model', 'src/world'],
-    packages: ['node', 'undici', 'jose'],
+    packages: ['node', 'jose'],
     reach: 'free',
   },
   {

@@ -1,156 +1,142 @@
-// One try of one request on one replica: what it tells the replica's judges, and how its answer
-// flows to the client.
+// One try of one request on one replica: what it tells the replica's judges.
 //
 //   AT1. It leaves the replica exactly once, and is counted exactly once.
 //   AT2. An error answer that is dropped for a try elsewhere never reaches the client.
-//   AT3. Once it was settled by us (hang, timeout), what its connection does is no news.
+//   AT3. Once it was left by us (hang, timeout), what its connection does is no news.
+import type { Suspect } from '../model/signal.ts';
 import type { Backend } from './backend.ts';
 import type { AttemptResult } from './counters.ts';
-import type { Exchange } from './exchange.ts';
-import { downstreamHeaders } from './identity.ts';
+import type { Outcome } from './http/hooks.ts';
 import type { Guest, Lane } from './lane.ts';
 import type { Ending } from './retry.ts';
-import type { Suspect } from '../model/signal.ts';
-import type { Flow, UpstreamCall, UpstreamFailure, UpstreamListener } from './upstream.ts';
 
-const DISCARD_BYTES_MAX = 65_536;
+const NEVER = Number.POSITIVE_INFINITY;
+/** Nobody is there, or there is no way. */
+const UNREACHABLE: ReadonlySet<string> = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH']);
+/** Our own limits, which say nothing of the replica. */
+const OURS: ReadonlySet<string> = new Set(['pool-full', 'pool-closed']);
 
 /** The passage, as its attempts see it. */
 export interface AttemptOwner {
   readonly backend: Backend;
-  readonly exchange: Exchange;
-  readonly requestId: string;
+  /** Since when it is the replica's turn; Infinity: not now. */
+  readonly turnMs: number;
   nowMs(): number;
   suspect(): Suspect;
-  /** Its replica hangs. May it leave for another one? Then `left` follows. */
-  mayLeave(attempt: Attempt): boolean;
-  left(): void;
-  /** The request cannot be sent at all: it is the client's fault. */
-  unsendable(attempt: Attempt, detail: string): void;
-  /** The attempt ended without an answer for the client. */
-  endedWith(attempt: Attempt, ending: Ending): void;
-  /** May this error answer be dropped for a try elsewhere? */
-  mayDrop(status: number): boolean;
-  dropped(attempt: Attempt): void;
-  /** The head of the answer is on its way to the client. */
-  begun(): void;
-  answered(failed: boolean): void;
+  /** Its replica hangs: leave it for another one, if that may be. */
+  leaveHung(attempt: Attempt): void;
   note(lane: Lane, result: AttemptResult, tookMs: number): void;
 }
 
-/** One try on one replica. */
-export class Attempt implements UpstreamListener, Guest {
+export class Attempt implements Guest {
   readonly lane: Lane;
   readonly startedMs: number;
   readonly suspected: boolean;
-  call: UpstreamCall | undefined;
-  answered = false;
-  readonly #passage: AttemptOwner;
-  #flow: Flow | undefined;
-  #status = 0;
+  readonly #owner: AttemptOwner;
   #headMs = 0;
-  #discarding = false;
-  #discarded = 0;
-  /** Its end was decided by us (hang, timeout): what the connection does then is no news. */
-  #settled = false;
+  #answered = false;
+  #left = false;
 
-  constructor(passage: AttemptOwner, lane: Lane, suspected: boolean) {
-    this.#passage = passage;
+  constructor(owner: AttemptOwner, lane: Lane, suspected: boolean) {
+    this.#owner = owner;
     this.lane = lane;
     this.suspected = suspected;
-    this.startedMs = passage.nowMs();
+    this.startedMs = owner.nowMs();
+    owner.backend.enter(lane, this);
+  }
+
+  get waitingSinceMs(): number {
+    return this.#answered || this.#left ? NEVER : Math.max(this.startedMs, this.#owner.turnMs);
   }
 
   suspect(): Suspect {
-    return this.#passage.suspect();
+    return this.#owner.suspect();
   }
 
   rescue(): void {
-    if (this.answered || this.#settled || !this.#passage.mayLeave(this)) return;
-    this.#settle('hung');
-    this.#passage.left();
+    if (this.waitingSinceMs !== NEVER) this.#owner.leaveHung(this);
   }
 
-  timedOut(): void {
-    this.#settle('timeout');
-  }
-
-  #settle(how: 'hung' | 'timeout'): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    const tookMs = this.#tookMs();
-    this.#passage.note(this.lane, 'timeout', tookMs);
-    const { backend } = this.#passage;
-    if (how === 'timeout') backend.outcome(this.lane, 'timeout', tookMs);
-    this.call?.abort();
-    backend.leave(this.lane, this);
-  }
-
-  onHead(status: number, rawHeaders: string[], flow: Flow): void {
-    if (this.#settled) return;
-    this.answered = true;
-    this.#status = status;
+  /** The head of an answer came. Is it a failure of the replica? */
+  answerHead(status: number): 'bad' | 'good' {
     this.#headMs = this.#tookMs();
-    const passage = this.#passage;
-    const { exchange, requestId, backend } = passage;
-    const bad = status >= 500 && status !== 501;
-    backend.outcome(this.lane, bad ? 'error' : 'ok', this.#headMs);
-    if (bad && passage.mayDrop(status)) {
-      this.#discarding = true;
-      passage.dropped(this);
-      return;
+    this.#answered = true;
+    const isBad = status >= 500 && status !== 501;
+    this.#owner.backend.outcome(this.lane, isBad ? 'error' : 'ok', this.#headMs);
+    return isBad ? 'bad' : 'good';
+  }
+
+  /** It is over; the ending is undefined where the client has its answer, or is gone. */
+  end(outcome: Outcome): Ending | undefined {
+    if (this.#left) return undefined;
+    switch (outcome.kind) {
+      case 'answered':
+        return this.#leave(outcome.status >= 500 ? 'error' : 'answered', this.#headMs);
+      case 'discarded':
+        this.#leave('error', this.#headMs);
+        return { kind: 'status', status: outcome.status };
+      case 'client-gone':
+        return this.gone();
+      case 'abandoned':
+        this.#leave('timeout', this.#tookMs());
+        return { kind: 'hung' };
+      case 'timeout':
+        return this.#timedOut();
+      case 'unsent':
+        return this.#unsent(outcome.reason);
+      case 'sent-no-response':
+      case 'bad-response':
+      case 'cut':
+        return this.#broke(outcome);
     }
-    passage.begun();
-    exchange.onDrain(() => flow.resume());
-    this.#flow = flow;
-    exchange.begin(status, downstreamHeaders(rawHeaders, requestId));
   }
 
-  onData(chunk: Uint8Array): void {
-    if (this.#settled) return;
-    if (this.#discarding) {
-      this.#discarded += chunk.length;
-      if (this.#discarded > DISCARD_BYTES_MAX) this.call?.abort();
-      return;
-    }
-    if (!this.#passage.exchange.write(chunk)) this.#flow?.pause();
+  /** The client left, or it never came to be tried. */
+  gone(): undefined {
+    if (this.#left) return;
+    this.#left = true;
+    this.#owner.backend.leave(this.lane, this);
   }
 
-  onEnd(): void {
-    if (this.#settled) return;
-    const { backend, exchange } = this.#passage;
-    const isError = this.#status >= 500;
-    this.#passage.note(this.lane, isError ? 'error' : 'answered', this.#headMs);
-    backend.leave(this.lane, this);
-    if (this.#discarding) return;
-    exchange.end();
-    this.#passage.answered(isError);
+  #leave(result: AttemptResult, tookMs: number): undefined {
+    this.#owner.note(this.lane, result, tookMs);
+    this.gone();
   }
 
-  onFail(failure: UpstreamFailure): void {
-    if (this.#settled) return;
-    const { backend } = this.#passage;
+  #timedOut(): Ending {
     const tookMs = this.#tookMs();
-    if (failure.kind === 'aborted' || this.#discarding) {
-      if (this.#discarding) this.#passage.note(this.lane, 'error', this.#headMs);
-      backend.leave(this.lane, this);
-    } else if (failure.kind === 'invalid') {
-      backend.leave(this.lane, this);
-      this.#passage.unsendable(this, failure.detail);
-    } else if (failure.kind === 'unsent') {
-      this.#passage.note(this.lane, 'unsent', tookMs);
-      backend.leave(this.lane, this);
-      backend.outcome(this.lane, failure.refused ? 'unreachable' : 'broken', tookMs);
-      this.#passage.endedWith(this, { kind: 'unsent' });
-    } else {
-      this.#passage.note(this.lane, 'broken', tookMs);
-      backend.broke(this.lane, this);
-      backend.leave(this.lane, this);
-      this.#passage.endedWith(this, { kind: 'broken' });
+    // A client that is slow to send its request is no fault of the replica, and an event stream
+    // may well be still for long: what came of it was judged with its head.
+    if (this.waitingSinceMs !== NEVER) this.#owner.backend.outcome(this.lane, 'timeout', tookMs);
+    this.#leave('timeout', tookMs);
+    return { kind: 'timeout' };
+  }
+
+  #unsent(reason: string): Ending {
+    const tookMs = this.#tookMs();
+    this.#leave('unsent', tookMs);
+    if (!OURS.has(reason)) {
+      const outcome = UNREACHABLE.has(reason) ? 'unreachable' : 'broken';
+      this.#owner.backend.outcome(this.lane, outcome, tookMs);
     }
+    return { kind: 'unsent' };
+  }
+
+  #broke({ kind, reason }: Outcome): Ending {
+    const { backend } = this.#owner;
+    const tookMs = this.#tookMs();
+    this.#owner.note(this.lane, 'broken', tookMs);
+    // One that answers with what is no HTTP lives; one that ends inside a head may not.
+    const mayBeDead = kind !== 'bad-response' || reason === 'early-end';
+    if (mayBeDead) backend.broke(this.lane, this);
+    else backend.outcome(this.lane, 'broken', tookMs);
+    this.gone();
+    return kind === 'bad-response' ? { kind: 'garbled', reason } : { kind: 'broken' };
   }
 
   #tookMs(): number {
-    return this.#passage.nowMs() - this.startedMs;
+    const sinceMs = Math.max(this.startedMs, this.#owner.turnMs);
+    // An answer before the request was whole is early, however long its client takes.
+    return sinceMs === NEVER ? 0 : this.#owner.nowMs() - sinceMs;
   }
 }

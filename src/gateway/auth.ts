@@ -4,13 +4,14 @@
 //        has not expired. What was accepted is remembered in a bounded cache; refusals are not.
 //   AU2. A token is accepted only with a listed asymmetric algorithm, a known issuer, the right
 //        audience, a valid signature and a time of expiry in the future.
-//   AU3. Two different credentials in one request are none.
+//   AU3. Two credentials in one request are none.
 //   AU4. A new table empties the caches: what was revoked is refused from the next request on.
 import { hash } from 'node:crypto';
 import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
 import type { JwtRule, TenantRoute } from '../model/routing.ts';
-import type { Exchange } from './exchange.ts';
+import type { Head } from './http/head.ts';
+import { fieldName } from './http/names.ts';
 import { keyMac, parseKey, sameMac } from './keys.ts';
 import type { Routes } from './routes.ts';
 
@@ -19,6 +20,8 @@ const TOKEN_CHARS_MAX = 8_192;
 const SUBJECT = /^[\x21-\x7e]{1,200}$/u;
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
 const CLOCK_SKEW_S = 5;
+const AUTHORIZATION = fieldName('authorization');
+const API_KEY = fieldName('x-api-key');
 
 export type AuthRefusal = 'missing' | 'ambiguous' | 'invalid' | 'expired';
 
@@ -36,7 +39,7 @@ export interface Authenticator {
   /** Takes over a table. */
   use(routes: Routes): void;
   /** Wall ms. A promise only for a token that is seen for the first time. */
-  authenticate(exchange: Exchange, nowMs: number): AuthAnswer | Promise<AuthAnswer>;
+  authenticate(head: Head, nowMs: number): AuthAnswer | Promise<AuthAnswer>;
 }
 
 const refuse = (reason: AuthRefusal): AuthAnswer => ({ kind: 'refused', reason });
@@ -94,25 +97,39 @@ export function openAuthenticator(): Authenticator {
         keySets.set(rule, createLocalJWKSet(keys));
       }
     },
-    authenticate(exchange, nowMs) {
+    authenticate(head, nowMs) {
       if (current === undefined) return refuse('invalid');
-      const bearer = bearerOf(exchange.header('authorization'));
-      const plain = exchange.header('x-api-key');
-      if (bearer !== undefined && plain !== undefined) return refuse('ambiguous');
-      const text = bearer ?? plain;
-      if (text === undefined) return refuse('missing');
+      const shown = credentialOf(head);
+      if (shown.kind === 'refused') return shown;
+      const { text } = shown;
       if (text.length > TOKEN_CHARS_MAX) return refuse('invalid');
       const mark = hash('sha256', text, 'base64');
       const known = recall(mark, nowMs);
       if (known !== undefined) return known;
-      if (plain !== undefined || text.startsWith('kin_')) return byKey(current, text, mark, nowMs);
+      if (shown.kind === 'key' || text.startsWith('kin_')) return byKey(current, text, mark, nowMs);
       return byToken(current, text, mark, nowMs);
     },
   };
 }
 
-function bearerOf(value: string | undefined): string | undefined {
-  if (value === undefined) return undefined;
+type Credential =
+  | { readonly kind: 'key' | 'bearer'; readonly text: string }
+  | { readonly kind: 'refused'; readonly reason: AuthRefusal };
+
+function credentialOf(head: Head): Credential {
+  const bearerAt = head.find(AUTHORIZATION);
+  const keyAt = head.find(API_KEY);
+  if (bearerAt < 0 && keyAt < 0) return { kind: 'refused', reason: 'missing' };
+  const name = bearerAt < 0 ? API_KEY : AUTHORIZATION;
+  const at = Math.max(bearerAt, keyAt);
+  // AU3: of both kinds, or twice of one.
+  const isOne = (bearerAt < 0 || keyAt < 0) && head.find(name, at + 1) < 0;
+  if (!isOne) return { kind: 'refused', reason: 'ambiguous' };
+  const value = head.valueAt(at);
+  return bearerAt < 0 ? { kind: 'key', text: value } : { kind: 'bearer', text: bearerOf(value) };
+}
+
+function bearerOf(value: string): string {
   return /^bearer +(\S+)$/iu.exec(value)?.[1] ?? '';
 }
 

@@ -35,6 +35,7 @@ export const LOOK_TIMEOUT_MS = 250;
 const DEATH_SETTLE_MS = 20;
 const SUSPECTS_MAX = 100;
 const WAITING_MAX = 512;
+const NEVER = Number.POSITIVE_INFINITY;
 
 export class Backend {
   service: ServiceRoute;
@@ -73,7 +74,9 @@ export class Backend {
     let crowded = false;
     for (const lane of this.lanes.values()) {
       const { track, route } = lane;
-      if (lane.gone || track === undefined || route.weight === 0) continue;
+      // Of one that may be dead it is known in milliseconds: rather wait than break with it.
+      if (lane.gone || lane.dying !== undefined) continue;
+      if (track === undefined || route.weight === 0) continue;
       if (route.region !== wish.region && route.region !== 'any') continue;
       if (wish.tried.has(lane.id)) continue;
       if (wish.suspected && hasSuspect(lane)) {
@@ -82,8 +85,7 @@ export class Backend {
       }
       lane.share = route.weight * portion(track, nowMs);
       lane.failures = track.failures;
-      const sound = lane.dying === undefined && lane.share > 0;
-      if (sound && (wish.repeatable || !onTrial(track))) fit.push(lane);
+      if (lane.share > 0 && (wish.repeatable || !onTrial(track))) fit.push(lane);
       else milder.push(lane);
     }
     const found = pick(fit);
@@ -101,8 +103,9 @@ export class Backend {
 
   /** Is there one that is routed, fits the region and is not among `tried`? */
   hasOther(region: string, tried: ReadonlySet<ReplicaId>, nowMs: number): boolean {
-    for (const { id, route, track } of this.lanes.values()) {
-      if (tried.has(id) || track === undefined || route.weight === 0) continue;
+    for (const { id, route, track, dying } of this.lanes.values()) {
+      if (tried.has(id) || dying !== undefined || track === undefined || route.weight === 0)
+        continue;
       if (route.region !== region && route.region !== 'any') continue;
       if (portion(track, nowMs) > 0) return true;
     }
@@ -218,7 +221,7 @@ export class Backend {
     this.lanes.set(route.id, {
       id: route.id,
       route,
-      upstream: this.#deps.open(route.host, route.port),
+      pool: this.#deps.open(route.host, route.port),
       inside: new Set(),
       track,
       share: route.weight,
@@ -245,7 +248,7 @@ export class Backend {
     if (lane.inside.size > 0) return;
     clearTimeout(lane.hangTimer);
     lane.hangTimer = undefined;
-    lane.upstream.close();
+    lane.pool.close();
     if (this.lanes.get(lane.id) === lane) this.lanes.delete(lane.id);
   }
 
@@ -259,15 +262,15 @@ export class Backend {
   /** Due 300 ms after the oldest waiting request came or the last one ended, whichever is later. */
   #checkHang(lane: Lane): void {
     const nowMs = this.#deps.nowMs();
-    let oldestMs: number | undefined;
+    let oldestMs = NEVER;
     const agesMs: number[] = [];
-    for (const guest of lane.inside) {
-      if (guest.answered) continue;
-      oldestMs ??= guest.startedMs;
-      if (agesMs.length < 16) agesMs.push(nowMs - guest.startedMs);
+    for (const { waitingSinceMs } of lane.inside) {
+      if (waitingSinceMs === NEVER) continue;
+      oldestMs = Math.min(oldestMs, waitingSinceMs);
+      if (agesMs.length < 16) agesMs.push(nowMs - waitingSinceMs);
     }
     this.#report(noteWaiting(this.#health, lane.id, agesMs, nowMs));
-    const sinceMs = oldestMs === undefined ? nowMs : Math.max(oldestMs, lane.lastEndMs);
+    const sinceMs = oldestMs === NEVER ? nowMs : Math.max(oldestMs, lane.lastEndMs);
     const leftMs = sinceMs + HANG_AFTER_MS - nowMs;
     if (leftMs > 0) {
       this.#armHang(lane, Math.max(20, leftMs));
@@ -289,7 +292,7 @@ export class Backend {
     const inside = `${lane.inside.size} requests inside`;
     const detail = `${inside}, none ended for ${stillMs} ms, no answer to a probe`;
     const events = noteHung(this.#health, lane.id, detail, nowMs);
-    const stuck = [...lane.inside].filter((g) => !g.answered);
+    const stuck = [...lane.inside].filter((g) => g.waitingSinceMs !== NEVER);
     const suspects = stuck.slice(0, SUSPECTS_MAX).map((g) => g.suspect());
     if (events.length > 0) lane.hungWith = suspects;
     this.#report(events);
@@ -321,6 +324,7 @@ export class Backend {
     lane.dead = dead;
     if (dead) this.outcome(lane, 'unreachable', 0);
     else for (let i = 0; i < dying.broken.length; i += 1) this.outcome(lane, 'broken', 0);
+    this.wake();
   }
 
   #judgePoison(lane: Lane, suspects: readonly Suspect[]): void {

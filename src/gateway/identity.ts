@@ -6,39 +6,32 @@
 //   ID2. Credentials that the gateway checked are not forwarded.
 //   ID3. Hop-by-hop headers, and those that `Connection` names, end here.
 //   ID4. An assertion is made out to one service and lives 30 s.
-import { createHmac, randomBytes, randomUUID, type KeyObject } from 'node:crypto';
-import type { Exchange } from './exchange.ts';
+import { createHmac, randomFillSync, randomUUID, type KeyObject } from 'node:crypto';
+import type { Head } from './http/head.ts';
+import { type FieldName, fieldName, nameSet } from './http/names.ts';
 
 export const ASSERTION_LIFE_MS = 30_000;
 const REQUEST_ID = /^[A-Za-z0-9._-]{8,100}$/u;
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/u;
 
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-]);
-/** Written anew below, or by the upstream client. */
-const REPLACED: ReadonlySet<string> = new Set([
-  'authorization',
-  'x-api-key',
-  'expect',
-  'content-length',
-  'host',
-  'x-request-id',
-  'traceparent',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
-  'forwarded',
-]);
+const REQUEST_ID_FIELD = fieldName('x-request-id');
+const TRACEPARENT_FIELD = fieldName('traceparent');
+
+/** Written anew below. WSGI and CGI servers read `X_Kintsugi_Tenant` as the same: so do sets. */
+export const DROP_FROM_REQUEST = nameSet(
+  [
+    'authorization',
+    'x-api-key',
+    'x-request-id',
+    'traceparent',
+    'x-forwarded-for',
+    'x-forwarded-host',
+    'x-forwarded-proto',
+    'forwarded',
+  ],
+  ['x-kintsugi-'],
+);
+export const DROP_FROM_ANSWER = nameSet(['x-request-id']);
 
 export interface Identity {
   readonly tenant: string;
@@ -54,16 +47,37 @@ export interface Assertion {
   readonly nowMs: number;
 }
 
+/** Its value if it is there exactly once. */
+function onlyValue(head: Head, name: FieldName): string | undefined {
+  const field = head.find(name);
+  if (field < 0 || head.find(name, field + 1) >= 0) return undefined;
+  return head.valueAt(field);
+}
+
+const TRACE_BYTES = 24;
+const pool = Buffer.alloc(TRACE_BYTES * 128);
+let used = pool.length;
+
+/** Asking the system for a few random bytes costs as much as asking for many. */
+function randomHex(): string {
+  if (used === pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += TRACE_BYTES;
+  return pool.toString('hex', used - TRACE_BYTES, used);
+}
+
 /** The client's id if it is harmless, else a new one. */
-export function requestIdOf(exchange: Exchange): string {
-  const given = exchange.header('x-request-id');
+export function requestIdOf(head: Head): string {
+  const given = onlyValue(head, REQUEST_ID_FIELD);
   return given !== undefined && REQUEST_ID.test(given) ? given : randomUUID();
 }
 
-function traceparentOf(exchange: Exchange): string {
-  const given = exchange.header('traceparent');
+function traceparentOf(head: Head): string {
+  const given = onlyValue(head, TRACEPARENT_FIELD);
   if (given !== undefined && TRACEPARENT.test(given)) return given;
-  const hex = randomBytes(24).toString('hex');
+  const hex = randomHex();
   return `00-${hex.slice(0, 32)}-${hex.slice(32)}-01`;
 }
 
@@ -76,71 +90,30 @@ export function assertionOf(identity: Identity, assertion: Assertion): string {
   return `${signed}.${createHmac('sha256', key).update(signed).digest('base64url')}`;
 }
 
-function namedByConnection(exchange: Exchange): ReadonlySet<string> | undefined {
-  const value = exchange.header('connection');
-  if (value === undefined || value === 'keep-alive' || value === 'close') return undefined;
-  return new Set(value.split(',').map((name) => name.trim().toLowerCase()));
-}
-
-function isOurs(lower: string): boolean {
-  // WSGI and CGI servers read `X_Kintsugi_Tenant` as the same header: see ID1.
-  return lower.startsWith('x') && lower.replaceAll('_', '-').startsWith('x-kintsugi-');
-}
-
-/** The headers for the replica: names and values in turn. */
-export function upstreamHeaders(
-  exchange: Exchange,
+/**
+ * The lines for the replica. None of the values can hold a line end: tenant and region are checked
+ * with their table, subject and ids by their grammar, the host by the parser.
+ */
+export function upstreamLines(
+  head: Head,
+  remoteAddress: string,
   identity: Identity,
   assertion: Assertion,
-): string[] {
-  const headers: string[] = [];
-  const raw = exchange.rawHeaders;
-  const named = namedByConnection(exchange);
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || REPLACED.has(lower) || isOurs(lower)) continue;
-    if (named?.has(lower) === true) continue;
-    headers.push(name, raw[i + 1] ?? '');
-  }
-  const host = exchange.header('host');
-  if (host !== undefined) headers.push('host', host, 'x-forwarded-host', host);
-  headers.push(
-    'x-forwarded-for',
-    exchange.remoteAddress,
-    'x-forwarded-proto',
-    'http',
-    'x-request-id',
-    identity.requestId,
-    'traceparent',
-    traceparentOf(exchange),
-    'x-kintsugi-tenant',
-    identity.tenant,
-    'x-kintsugi-region',
-    identity.region,
-    'x-kintsugi-subject',
-    identity.subject,
-    'x-kintsugi-assertion',
-    assertionOf(identity, assertion),
+): string {
+  return (
+    `x-forwarded-host: ${head.host}\r\n` +
+    `x-forwarded-for: ${remoteAddress}\r\n` +
+    'x-forwarded-proto: http\r\n' +
+    `x-request-id: ${identity.requestId}\r\n` +
+    `traceparent: ${traceparentOf(head)}\r\n` +
+    `x-kintsugi-tenant: ${identity.tenant}\r\n` +
+    `x-kintsugi-region: ${identity.region}\r\n` +
+    `x-kintsugi-subject: ${identity.subject}\r\n` +
+    `x-kintsugi-assertion: ${assertionOf(identity, assertion)}\r\n`
   );
-  return headers;
 }
 
-/** The answer's headers for the client, without what ends at this hop. */
-export function downstreamHeaders(raw: readonly string[], requestId: string): string[] {
-  const headers: string[] = [];
-  let named: ReadonlySet<string> | undefined;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    if ((raw[i] ?? '').toLowerCase() !== 'connection') continue;
-    named = new Set((raw[i + 1] ?? '').split(',').map((name) => name.trim().toLowerCase()));
-  }
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] ?? '';
-    const lower = name.toLowerCase();
-    if (HOP_BY_HOP.has(lower) || lower === 'x-request-id') continue;
-    if (named?.has(lower) === true) continue;
-    headers.push(name, raw[i + 1] ?? '');
-  }
-  headers.push('x-request-id', requestId);
-  return headers;
+/** The line for the client. */
+export function answerLine(requestId: string): string {
+  return `x-request-id: ${requestId}\r\n`;
 }

@@ -6,13 +6,17 @@ import type { GatewayEvent, Suspect } from '../model/signal.ts';
 import type { Lane as Balanced } from './balance.ts';
 import type { Track } from './health.ts';
 import type { PoisonState } from './poison.ts';
-import type { Look, Upstream } from './upstream.ts';
+import type { UpstreamPool } from './http/upstream-pool.ts';
+import type { Look } from './look.ts';
 
 /** A request inside a replica. */
 export interface Guest {
   readonly startedMs: number;
-  /** Has the head of the answer come? Then it is no sign of a hang. */
-  readonly answered: boolean;
+  /**
+   * Since when the replica owes it an answer. Infinity after the head of the answer came, and while
+   * its client has not sent it whole: neither is a sign of a hang.
+   */
+  readonly waitingSinceMs: number;
   readonly suspected: boolean;
   suspect(): Suspect;
   /** Its replica hangs: repeat it elsewhere now, if that is safe. */
@@ -22,7 +26,7 @@ export interface Guest {
 export interface Lane extends Balanced {
   readonly id: ReplicaId;
   route: ReplicaRoute;
-  readonly upstream: Upstream;
+  readonly pool: UpstreamPool;
   readonly inside: Set<Guest>;
   track: Track | undefined;
   share: number;
@@ -52,7 +56,7 @@ export interface Wish {
 export interface BackendDeps {
   readonly nowMs: () => number;
   readonly random: () => number;
-  readonly open: (host: string, port: number) => Upstream;
+  readonly open: (host: string, port: number) => UpstreamPool;
   readonly look: (host: string, port: number, path: string, timeoutMs: number) => Promise<Look>;
   readonly emit: (event: GatewayEvent) => void;
   /** Somebody entered or left this replica. */

@@ -1,6 +1,7 @@
 // How does the gateway say no? RFC 9457 problem documents with a reason from a closed list, the
 // request id to quote, and nothing that helps an attacker.
-import type { Exchange } from './exchange.ts';
+import type { OwnAnswer } from './http/hooks.ts';
+import type { Ending } from './retry.ts';
 
 export type Reason =
   | 'bad-request'
@@ -12,10 +13,11 @@ export type Reason =
   | 'rate-limited'
   | 'concurrency-limited'
   | 'body-too-large'
-  | 'upgrade-unsupported'
+  | 'request-too-slow'
   | 'no-table'
   | 'no-replica'
   | 'replica-broke'
+  | 'bad-answer'
   | 'replica-hung'
   | 'replica-timeout'
   | 'overloaded';
@@ -25,9 +27,9 @@ const TITLES: Readonly<Record<number, string>> = {
   401: 'Not authenticated',
   403: 'Forbidden',
   404: 'Not found',
+  408: 'Request too slow',
   413: 'Body too large',
   429: 'Too many requests',
-  501: 'Not supported',
   502: 'Bad gateway',
   503: 'Unavailable',
   504: 'Timeout',
@@ -40,31 +42,35 @@ export interface Problem {
   readonly retryAfterMs?: number;
 }
 
-export function problemBody(problem: Problem, requestId: string | undefined): Buffer {
-  const { status, reason, detail } = problem;
+export function problemAnswer(problem: Problem, requestId: string | undefined): OwnAnswer {
+  const { status, reason, detail, retryAfterMs } = problem;
   const title = TITLES[status] ?? 'Error';
-  return Buffer.from(
-    JSON.stringify({ type: 'about:blank', title, status, reason, detail, requestId }),
-  );
+  const facts = { type: 'about:blank', title, status, reason, detail, requestId };
+  let headers = 'content-type: application/problem+json\r\ncache-control: no-store\r\n';
+  if (requestId !== undefined) headers += `x-request-id: ${requestId}\r\n`;
+  if (status === 401) headers += 'www-authenticate: Bearer realm="kintsugi"\r\n';
+  if (retryAfterMs !== undefined) {
+    headers += `retry-after: ${Math.max(1, Math.ceil(retryAfterMs / 1_000))}\r\n`;
+  }
+  return { kind: 'answer', status, headers, body: JSON.stringify(facts) };
 }
 
-export function answerProblem(
-  exchange: Exchange,
-  problem: Problem,
-  requestId: string | undefined,
-): void {
-  if (exchange.begun) {
-    exchange.abort();
-    return;
+/** How an attempt failed, as its client is told. */
+export function problemOf(ending: Ending): Problem {
+  switch (ending.kind) {
+    case 'broken':
+      return { status: 502, reason: 'replica-broke', detail: 'The replica broke off.' };
+    case 'garbled': {
+      const detail = `The replica's answer is not valid HTTP: ${ending.reason}.`;
+      return { status: 502, reason: 'bad-answer', detail };
+    }
+    case 'hung':
+      return { status: 504, reason: 'replica-hung', detail: 'The replica hangs.' };
+    case 'unsent':
+      return { status: 503, reason: 'no-replica', detail: 'No replica took the request.' };
+    case 'timeout':
+      return { status: 504, reason: 'replica-timeout', detail: 'No answer in time.' };
+    case 'status':
+      return { status: 502, reason: 'replica-broke', detail: `Answer ${ending.status}.` };
   }
-  const body = problemBody(problem, requestId);
-  const headers = ['content-type', 'application/problem+json', 'content-length', `${body.length}`];
-  headers.push('cache-control', 'no-store');
-  if (requestId !== undefined) headers.push('x-request-id', requestId);
-  if (problem.status === 401) headers.push('www-authenticate', 'Bearer realm="kintsugi"');
-  if (problem.retryAfterMs !== undefined) {
-    headers.push('retry-after', `${Math.max(1, Math.ceil(problem.retryAfterMs / 1_000))}`);
-  }
-  exchange.begin(problem.status, headers);
-  exchange.end(exchange.method === 'HEAD' ? undefined : body);
 }

@@ -1,27 +1,38 @@
-// What happens to a request? Read it top to bottom in `handle` and `admitted`: path → who → whose
-// route → held back? → limits → body → passage. Holds the current table and swaps it whole.
+// What happens to a request? Read it top to bottom in `onRequestHead` and below: path → who → whose
+// route → held back? → limits → passage. Holds the current table and swaps it whole.
 //
 //   GP1. A table is applied between two requests; a version below the current one never is.
 //   GP2. With no table everything but the gateway's own health is refused.
 //   GP3. A held or quarantined combination reaches no replica.
+//   GP4. What was admitted is released with the end of its exchange, whatever that is.
 import { openAdmission, admit, keepTenants, release } from './admission.ts';
 import { openAuthenticator } from './auth.ts';
 import type { AuthAnswer } from './auth.ts';
 import { Backend } from './backend.ts';
 import type { BackendDeps } from './lane.ts';
-import { takeBody } from './body.ts';
-import type { TakenBody } from './body.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
-import type { Exchange } from './exchange.ts';
-import { requestIdOf, upstreamHeaders } from './identity.ts';
+import type {
+  AnswerVerdict,
+  Decision,
+  ExchangeEnd,
+  ExchangeView,
+  ForwardPlan,
+  Hooks,
+  Outcome,
+  OwnAnswer,
+  Verdict,
+} from './http/hooks.ts';
+import { fieldName } from './http/names.ts';
+import { DROP_FROM_ANSWER, DROP_FROM_REQUEST, requestIdOf, upstreamLines } from './identity.ts';
 import { Passage } from './passage.ts';
+import type { PassageDeps } from './passage.ts';
 import { foldRoute, pathOf } from './paths.ts';
 import { combination, heldForMs, noteDeath, openPoison } from './poison.ts';
-import { answerProblem } from './problem.ts';
+import { problemAnswer } from './problem.ts';
 import type { Problem } from './problem.ts';
 import type { RetryBudget } from './retry.ts';
-import { isIdempotent, noteRequest, openBudget } from './retry.ts';
+import { isIdempotent, noteRequest, openBudget, REPLAY_BYTES_MAX } from './retry.ts';
 import type { Entry, Routes } from './routes.ts';
 import { compileTable, findEntry } from './routes.ts';
 import type { ReplicaId, ServiceName } from '../model/ids.ts';
@@ -31,6 +42,11 @@ import type { GatewayEvent, Suspect } from '../model/signal.ts';
 import type { Clock } from '../world/clock.ts';
 
 const OWN_PREFIX = '/__kintsugi/';
+const BODY_IDLE_MS = 300_000;
+const IDEMPOTENCY_KEY = fieldName('idempotency-key');
+/** Tag of an exchange whose client left before it was known who it is. */
+const GONE = Symbol('gone');
+const LEFT: Problem = { status: 503, reason: 'overloaded', detail: 'The client left.' };
 
 export interface ProxyDeps {
   readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
@@ -43,6 +59,8 @@ export interface ProxyDeps {
   readonly active: (drained: boolean) => void;
   /** What `/__kintsugi/health` says beside its status. */
   readonly about: Readonly<Record<string, unknown>>;
+  /** Something threw: one exchange is answered 500, the others go on. */
+  readonly onBug: (error: unknown) => void;
 }
 
 export type ApplyAnswer =
@@ -51,8 +69,7 @@ export type ApplyAnswer =
   | { readonly kind: 'kept'; readonly version: number }
   | { readonly kind: 'refused'; readonly reason: string };
 
-export interface Proxy {
-  handle(exchange: Exchange): void;
+export interface Proxy extends Hooks {
   apply(table: RoutingTable, pepper: string): ApplyAnswer;
   forgive(replicas: readonly ReplicaId[]): void;
   /** Another worker saw this replica die with these requests inside. */
@@ -75,6 +92,7 @@ class GatewayProxy implements Proxy {
   readonly #admission;
   readonly #poison;
   readonly #backends = new Map<ServiceName, Backend>();
+  readonly #passageDeps: PassageDeps;
   #routes: Routes | undefined;
   #budget: RetryBudget = openBudget(0);
 
@@ -82,6 +100,12 @@ class GatewayProxy implements Proxy {
     this.#deps = deps;
     this.#admission = openAdmission(deps.workers);
     this.#poison = openPoison(deps.clock.monotonicMs());
+    this.#passageDeps = {
+      nowMs: () => deps.clock.monotonicMs(),
+      counters: this.counters,
+      budget: () => this.#budget,
+      poison: this.#poison,
+    };
   }
 
   get version(): number {
@@ -157,63 +181,80 @@ class GatewayProxy implements Proxy {
     for (const backend of this.#backends.values()) backend.close();
   }
 
-  handle(exchange: Exchange): void {
-    const path = pathOf(exchange.target);
+  onRequestHead(view: ExchangeView): Decision | Promise<Decision> {
+    const { head } = view;
+    const path = pathOf(head.path);
     if (path === undefined) {
       const detail = 'The request target is not a plain path.';
-      answerProblem(exchange, { status: 400, reason: 'bad-request', detail }, undefined);
-    } else if (path.startsWith(OWN_PREFIX)) {
-      this.#answerOwn(exchange, path);
-    } else if (this.#routes === undefined) {
+      return problemAnswer({ status: 400, reason: 'bad-request', detail }, undefined);
+    }
+    if (path.startsWith(OWN_PREFIX)) return this.#answerOwn(path);
+    const routes = this.#routes;
+    if (routes === undefined) {
       const detail = 'The gateway has no routing table yet.';
       const problem: Problem = { status: 503, reason: 'no-table', detail, retryAfterMs: 1_000 };
-      answerProblem(exchange, problem, undefined);
-    } else {
-      const routes = this.#routes;
-      const requestId = requestIdOf(exchange);
-      const who = this.#auth.authenticate(exchange, this.#deps.clock.nowMs());
-      if (who instanceof Promise) {
-        void who.then((known) => this.#authenticated(exchange, path, requestId, routes, known));
-      } else {
-        this.#authenticated(exchange, path, requestId, routes, who);
-      }
+      return problemAnswer(problem, undefined);
     }
+    const requestId = requestIdOf(head);
+    const who = this.#auth.authenticate(head, this.#deps.clock.nowMs());
+    if (!(who instanceof Promise)) return this.#authenticated(view, path, requestId, routes, who);
+    return who.then((known) => this.#authenticated(view, path, requestId, routes, known));
+  }
+
+  onAnswerHead(view: ExchangeView, status: number): AnswerVerdict {
+    return view.tag instanceof Passage ? view.tag.answerHead(status) : 'pass';
+  }
+
+  onAttemptEnd(
+    view: ExchangeView,
+    outcome: Outcome,
+  ): Verdict | undefined | Promise<Verdict | undefined> {
+    return view.tag instanceof Passage ? view.tag.attemptEnded(outcome) : undefined;
+  }
+
+  onExchangeEnd(view: ExchangeView, end: ExchangeEnd): void {
+    if (view.tag instanceof Passage) view.tag.ended(end);
+    // What is still to be decided comes too late.
+    view.tag = GONE;
+  }
+
+  onBug(error: unknown): void {
+    this.#deps.onBug(error);
   }
 
   #authenticated(
-    exchange: Exchange,
+    view: ExchangeView,
     path: string,
     requestId: string,
     routes: Routes,
     who: AuthAnswer,
-  ): void {
-    const refuse = (problem: Problem): void => answerProblem(exchange, problem, requestId);
+  ): Decision | Promise<Decision> {
+    const refuse = (problem: Problem): OwnAnswer => problemAnswer(problem, requestId);
     if (who.kind === 'refused') {
       const detail = `The credential is ${who.reason}.`;
-      refuse({ status: 401, reason: 'unauthenticated', detail });
-      return;
+      return refuse({ status: 401, reason: 'unauthenticated', detail });
     }
     const { tenant, subject } = who;
     if (tenant.status === 'suspended') {
-      refuse({ status: 403, reason: 'tenant-suspended', detail: 'This tenant is suspended.' });
-      return;
+      const detail = 'This tenant is suspended.';
+      return refuse({ status: 403, reason: 'tenant-suspended', detail });
     }
     const entry = findEntry(routes, path);
-    if (entry === undefined) {
-      refuse({ status: 404, reason: 'route-unknown', detail: 'No service has this path.' });
-      return;
+    const backend = entry === undefined ? undefined : this.#backends.get(entry.service.name);
+    if (entry === undefined || backend === undefined) {
+      return refuse({ status: 404, reason: 'route-unknown', detail: 'No service has this path.' });
     }
-    const held = this.#heldBack(routes, tenant, entry, exchange.method, path);
-    if (held !== undefined) {
-      refuse(held);
-      return;
+    if (view.head.contentLength > tenant.bodyBytes) {
+      const detail = `Limit: ${tenant.bodyBytes} bytes.`;
+      return refuse({ status: 413, reason: 'body-too-large', detail });
     }
+    const { method } = view.head;
+    const held = this.#heldBack(routes, tenant, entry, method, path);
+    if (held !== undefined) return refuse(held);
+    if (view.tag === GONE) return refuse(LEFT);
     const over = this.#overLimit(tenant);
-    if (over !== undefined) {
-      refuse(over);
-      return;
-    }
-    this.#admitted({ exchange, path, requestId, entry, tenant, subject });
+    if (over !== undefined) return refuse(over);
+    return this.#admitted({ view, method, path, requestId, entry, backend, tenant, subject });
   }
 
   #heldBack(
@@ -257,87 +298,64 @@ class GatewayProxy implements Proxy {
         };
   }
 
-  #admitted(request: Admitted): void {
-    const { exchange, tenant } = request;
-    let passage: Passage | undefined;
-    const body = takeBody(exchange.body, tenant.bodyBytes, () => passage?.overflowed());
-    const forward = (taken: TakenBody): void => {
-      if (taken.kind === 'kept' || taken.kind === 'streamed') {
-        passage = this.#forward(request, taken);
-        return;
-      }
-      release(this.#admission, tenant);
-      if (taken.kind === 'gone') return;
-      const detail = `Limit: ${tenant.bodyBytes} bytes.`;
-      const problem: Problem = { status: 413, reason: 'body-too-large', detail };
-      answerProblem(exchange, problem, request.requestId);
-    };
-    if (body instanceof Promise) void body.then(forward);
-    else forward(body);
-  }
-
-  #forward(request: Admitted, body: PassageBody): Passage | undefined {
-    const { exchange, path, requestId, entry, tenant, subject } = request;
-    const backend = this.#backends.get(entry.service.name);
-    if (backend === undefined) {
-      // The table changed while the body was read, and the service is gone.
-      release(this.#admission, tenant);
-      const detail = 'No service has this path any more.';
-      answerProblem(exchange, { status: 404, reason: 'route-unknown', detail }, requestId);
-      return undefined;
-    }
+  #admitted(request: Admitted): Decision | Promise<Decision> {
+    const { view, method, path, requestId, entry, backend, tenant, subject } = request;
     const { clock } = this.#deps;
     noteRequest(this.#budget, clock.monotonicMs());
-    const passage = new Passage(
-      {
-        nowMs: () => clock.monotonicMs(),
-        counters: this.counters,
-        budget: () => this.#budget,
-        poison: this.#poison,
-      },
-      {
-        exchange,
-        backend,
-        entry,
-        tenant,
-        requestId,
-        path,
-        headers: upstreamHeaders(
-          exchange,
-          { tenant: tenant.id, subject, region: tenant.region, requestId },
-          { service: entry.service.name, key: entry.assertionKey, nowMs: clock.nowMs() },
-        ),
-        body,
-        idempotent: isIdempotent(exchange.method, exchange.header('idempotency-key')),
-        onOver: () => release(this.#admission, tenant),
-      },
-    );
-    passage.next();
-    return passage;
+    const { head, remoteAddress } = view;
+    const identity = { tenant: tenant.id, subject, region: tenant.region, requestId };
+    const { name: service } = entry.service;
+    const assertion = { service, key: entry.assertionKey, nowMs: clock.nowMs() };
+    const passage = new Passage(this.#passageDeps, {
+      view,
+      method,
+      backend,
+      entry,
+      tenant,
+      requestId,
+      path,
+      lines: upstreamLines(head, remoteAddress, identity, assertion),
+      plan: planFor(entry, tenant),
+      idempotent: isIdempotent(method, head.value(IDEMPOTENCY_KEY)),
+      onOver: () => release(this.#admission, tenant),
+    });
+    view.tag = passage;
+    return passage.start();
   }
 
-  #answerOwn(exchange: Exchange, path: string): void {
+  #answerOwn(path: string): OwnAnswer {
     if (path !== `${OWN_PREFIX}health`) {
       const detail = 'The gateway has no such page.';
-      answerProblem(exchange, { status: 404, reason: 'route-unknown', detail }, undefined);
-      return;
+      return problemAnswer({ status: 404, reason: 'route-unknown', detail }, undefined);
     }
     const status = this.#routes === undefined ? 503 : 200;
     const facts = { status: status === 200 ? 'ok' : 'no-table', version: this.version };
-    const body = Buffer.from(JSON.stringify({ ...facts, ...this.#deps.about }));
-    const type = ['content-type', 'application/json', 'cache-control', 'no-store'];
-    exchange.begin(status, [...type, 'content-length', String(body.length)]);
-    exchange.end(exchange.method === 'HEAD' ? undefined : body);
+    const body = JSON.stringify({ ...facts, ...this.#deps.about });
+    const headers = 'content-type: application/json\r\ncache-control: no-store\r\n';
+    return { kind: 'answer', status, headers, body };
   }
 }
 
-type PassageBody = Extract<TakenBody, { kind: 'kept' | 'streamed' }>;
+function planFor(entry: Entry, tenant: TenantRoute): ForwardPlan {
+  return {
+    dropFromRequest: DROP_FROM_REQUEST,
+    dropFromAnswer: DROP_FROM_ANSWER,
+    replayBytesMax: REPLAY_BYTES_MAX,
+    bodyBytesMax: tenant.bodyBytes,
+    totalTimeoutMs: entry.route.timeoutMs,
+    // An attempt has no time of its own: hangs are found by what is inside (BE3).
+    headTimeoutMs: Number.POSITIVE_INFINITY,
+    bodyIdleMs: BODY_IDLE_MS,
+  };
+}
 
 interface Admitted {
-  readonly exchange: Exchange;
+  readonly view: ExchangeView;
+  readonly method: string;
   readonly path: string;
   readonly requestId: string;
   readonly entry: Entry;
+  readonly backend: Backend;
   readonly tenant: TenantRoute;
   readonly subject: string;
 }

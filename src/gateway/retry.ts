@@ -21,6 +21,8 @@ export type Ending =
   | { readonly kind: 'unsent' }
   /** The connection died after it was sent. */
   | { readonly kind: 'broken' }
+  /** What came back is no valid answer. */
+  | { readonly kind: 'garbled'; readonly reason: string }
   /** The replica was found hung with it inside. */
   | { readonly kind: 'hung' }
   | { readonly kind: 'status'; readonly status: number }

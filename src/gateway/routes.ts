@@ -14,6 +14,8 @@ import { createSecretKey, type KeyObject } from 'node:crypto';
 import { matchesPrefix } from './paths.ts';
 import { combination } from './poison.ts';
 
+const PLAIN = /^[\x20-\x7e]*$/u;
+
 export interface Routes {
   readonly version: number;
   readonly table: RoutingTable;
@@ -49,6 +51,10 @@ function compile(table: RoutingTable, pepper: string): Compiled {
   if (format !== 1) return { kind: 'refused', reason: `table format ${format} is not known` };
   if (!Number.isSafeInteger(table.version) || table.version < 0) {
     return { kind: 'refused', reason: 'table version is not a number' };
+  }
+  for (const { id, region } of table.tenants) {
+    // Both become header lines for the replicas.
+    if (!PLAIN.test(id) || !PLAIN.test(region)) throw new Error('a tenant has an odd id or region');
   }
   const tenants = new Map<string, TenantRoute>(table.tenants.map((t) => [t.id, t]));
   const keys = new Map<string, { tenant: TenantRoute; rule: KeyRule }>();

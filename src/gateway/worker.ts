@@ -13,18 +13,20 @@ import { realpathSync } from 'node:fs';
 import { connect } from 'node:net';
 import { KinError, messageOf } from '../model/errors.ts';
 import type { RoutingTable } from '../model/routing.ts';
-import { openFront, portTaken } from './front.ts';
-import type { Front } from './front.ts';
+import { openHttpServer, openUpstreams } from './http/server.ts';
+import type { HttpServer } from './http/server.ts';
 import { openLink } from './link.ts';
 import type { Link } from './link.ts';
+import { listenFault, portTaken } from './listen.ts';
+import { lookAt } from './look.ts';
 import { openProxy } from './proxy.ts';
 import type { Proxy } from './proxy.ts';
 import { loadTable, openTableFile } from './table-file.ts';
-import { lookAt, openUpstream } from './upstream.ts';
 
 const EXIT_UNAVAILABLE = 69;
 const EXIT_BUG = 70;
 const STOP_MS = 15_000;
+const CONNECTIONS_MAX = 20_000;
 
 export interface WorkerSettings {
   readonly host: string;
@@ -80,15 +82,17 @@ export async function startWorker(
   });
   // The proxy speaks before the link is there: what it says until then has no listener anyway.
   const wire: { link: Link | undefined } = { link: undefined };
+  const upstreams = openUpstreams();
   const proxy = openProxy({
     clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
     random: Math.random,
     workers: settings.workers,
-    open: openUpstream,
+    open: (host, port) => upstreams.pool(host, port),
     look: lookAt,
     emit: (event) => wire.link?.event(event),
     active: (drained) => wire.link?.active(drained),
     about: { worker: settings.worker, instance },
+    onBug: (error) => warn(`bug, request refused: ${messageOf(error)}`),
   });
   const take = (table: RoutingTable, pepper: string): number => {
     const answer = proxy.apply(table, pepper);
@@ -100,16 +104,7 @@ export async function startWorker(
     const answer = proxy.apply(loaded.saved.table, loaded.saved.pepper);
     if (answer.kind === 'refused') warn(`saved table not used: ${answer.reason}`);
   }
-  const { host, port } = settings;
-  const front: Front = await openFront({ host, port, reusePort: true }, (exchange) => {
-    try {
-      proxy.handle(exchange);
-    } catch (error) {
-      // One request that we cannot handle must not take the others with it.
-      warn(`bug, request refused: ${messageOf(error)}`);
-      exchange.abort();
-    }
-  });
+  const front = await listen(settings, proxy);
   const link = openLink({
     socketPath: settings.socketPath,
     worker: settings.worker,
@@ -134,6 +129,15 @@ export async function startWorker(
       await file.settled();
     },
   };
+}
+
+async function listen({ host, port }: WorkerSettings, proxy: Proxy): Promise<HttpServer> {
+  const setup = { host, port, reusePort: true, connectionsMax: CONNECTIONS_MAX };
+  try {
+    return await openHttpServer(setup, proxy);
+  } catch (error) {
+    throw listenFault(error, host, port);
+  }
 }
 
 /**

@@ -4,11 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { readFrame } from '../../src/drivers/gateways/frames.ts';
-import { takeBody } from '../../src/gateway/body.ts';
 import { bucketOf, openCounters } from '../../src/gateway/counters.ts';
 import { keyMac, mintKey, parseKey, sameMac } from '../../src/gateway/keys.ts';
 import { openLines } from '../../src/gateway/lines.ts';
@@ -204,44 +202,6 @@ describe('frames', () => {
     const frame = readFrame(beat);
     assert.ok(frame.kind === 'sdk' && frame.signal.kind === 'heartbeat');
     fc.assert(fc.property(fc.jsonValue(), (value) => void readFrame(value)));
-  });
-});
-
-describe('bodies', () => {
-  const stream = (bytes: number): Readable =>
-    Readable.from([Buffer.alloc(Math.floor(bytes / 2)), Buffer.alloc(Math.ceil(bytes / 2))], {
-      objectMode: false,
-    });
-
-  test('BO1: small bodies are kept, large ones streamed without loss', async () => {
-    const small = await takeBody({ kind: 'chunked', stream: stream(60_000) }, 1e6, () => undefined);
-    assert.ok(small.kind === 'kept' && small.bytes?.length === 60_000);
-    const large = await takeBody(
-      { kind: 'chunked', stream: stream(500_000) },
-      1e6,
-      () => undefined,
-    );
-    assert.ok(large.kind === 'streamed');
-    let size = 0;
-    for await (const chunk of large.open()) size += (chunk as Buffer).length;
-    assert.equal(size, 500_000);
-  });
-
-  test('BO2: a body past the limit is refused, declared or not', async () => {
-    const body = { kind: 'sized', bytes: 101, stream: stream(101) } as const;
-    assert.equal((await takeBody(body, 100, () => undefined)).kind, 'too-large');
-    const chunked = { kind: 'chunked', stream: stream(101) } as const;
-    assert.equal((await takeBody(chunked, 100, () => undefined)).kind, 'too-large');
-    let over = false;
-    const long = await takeBody({ kind: 'chunked', stream: stream(400_000) }, 300_000, () => {
-      over = true;
-    });
-    assert.equal(long.kind === 'streamed' || long.kind === 'too-large', true);
-    if (long.kind !== 'streamed') return;
-    await assert.rejects(async () => {
-      for await (const chunk of long.open()) assert.ok(chunk);
-    });
-    assert.equal(over, true);
   });
 });
 

@@ -7,14 +7,26 @@ import type { Socket } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
 import { Backend } from '../../src/gateway/backend.ts';
 import { openCounters } from '../../src/gateway/counters.ts';
-import type { Exchange } from '../../src/gateway/exchange.ts';
+import { Head } from '../../src/gateway/http/head.ts';
+import type {
+  AttemptEnd,
+  Decision,
+  ExchangeView,
+  Outcome,
+  OwnAnswer,
+  Verdict,
+} from '../../src/gateway/http/hooks.ts';
+import { NO_NAMES } from '../../src/gateway/http/names.ts';
+import { parseRequest } from '../../src/gateway/http/parse-head.ts';
+import { openUpstreams, REQUEST_HEAD } from '../../src/gateway/http/server.ts';
+import type { UpstreamPool } from '../../src/gateway/http/upstream-pool.ts';
 import type { Guest } from '../../src/gateway/lane.ts';
 import { Passage } from '../../src/gateway/passage.ts';
 import { openPoison } from '../../src/gateway/poison.ts';
 import { openProxy } from '../../src/gateway/proxy.ts';
 import { openBudget } from '../../src/gateway/retry.ts';
-import { lookAt, openUpstream } from '../../src/gateway/upstream.ts';
-import type { Look, UpstreamFailure, UpstreamListener } from '../../src/gateway/upstream.ts';
+import { lookAt } from '../../src/gateway/look.ts';
+import type { Look } from '../../src/gateway/look.ts';
 import { asReplicaId, releaseId, serviceName, tenantId } from '../../src/model/ids.ts';
 import type { ServiceRoute, TenantRoute } from '../../src/model/routing.ts';
 import type { GatewayEvent, Suspect } from '../../src/model/signal.ts';
@@ -57,8 +69,9 @@ function serviceWith(count: number): ServiceRoute {
 
 interface Sent {
   readonly port: number;
-  readonly listener: UpstreamListener;
-  aborted: boolean;
+  readonly to: UpstreamPool;
+  readonly client: FakeClient;
+  abandoned: boolean;
 }
 
 interface Bench {
@@ -66,8 +79,15 @@ interface Bench {
   readonly sent: Sent[];
   readonly events: GatewayEvent[];
   look: Look;
-  start(method?: string): { exchange: FakeExchange; over: () => number };
+  start(method?: string): { client: FakeClient; over: () => number };
   readonly counters: ReturnType<typeof openCounters>;
+}
+
+function headOf(method: string): Head {
+  const head = new Head(REQUEST_HEAD);
+  const text = Buffer.from(`${method} /api/x HTTP/1.1\r\nhost: h\r\n\r\n`);
+  parseRequest(head, text, text.length);
+  return head;
 }
 
 function bench(count: number): Bench {
@@ -78,23 +98,11 @@ function bench(count: number): Bench {
   const poison = openPoison(0);
   const budget = openBudget(0.2);
   const service = serviceWith(count);
+  const upstreams = openUpstreams();
   const backend = new Backend(service, {
     nowMs,
     random: () => 0.5,
-    open: (_host, port) => ({
-      send(_request, listener) {
-        const one: Sent = { port, listener, aborted: false };
-        sent.push(one);
-        return {
-          abort() {
-            if (one.aborted) return;
-            one.aborted = true;
-            queueMicrotask(() => listener.onFail({ kind: 'aborted' }));
-          },
-        };
-      },
-      close: () => undefined,
-    }),
+    open: (host, port) => upstreams.pool(host, port),
     look: () => Promise.resolve(made.look),
     emit: (event) => events.push(event),
     changed: () => undefined,
@@ -108,90 +116,166 @@ function bench(count: number): Bench {
     counters,
     look: { kind: 'answered', status: 200 },
     start(method = 'GET') {
-      const exchange = new FakeExchange(method);
       let over = 0;
       const [route] = service.prefixes;
       assert.ok(route !== undefined);
-      new Passage(
+      const client = new FakeClient(method, sent);
+      const passage = new Passage(
         { nowMs, counters, budget: () => budget, poison },
         {
-          exchange,
+          view: client,
+          method,
           backend,
           entry: { service, route, assertionKey: createSecretKey(randomBytes(32)) },
           tenant: TENANT,
           requestId: `request-${sent.length}`,
           path: '/api/x',
-          headers: [],
-          body: { kind: 'kept', bytes: undefined },
+          lines: '',
+          plan: { ...PLAN, totalTimeoutMs: route.timeoutMs },
           idempotent: method === 'GET',
           onOver: () => (over += 1),
         },
-      ).next();
-      return { exchange, over: () => over };
+      );
+      client.begin(passage);
+      return { client, over: () => over };
     },
   };
   return made;
 }
 
-class FakeExchange implements Exchange {
-  readonly method: string;
-  readonly target = '/api/x';
-  readonly rawHeaders: readonly string[] = [];
+const PLAN = {
+  dropFromRequest: NO_NAMES,
+  dropFromAnswer: NO_NAMES,
+  replayBytesMax: 1_000,
+  bodyBytesMax: 1_000,
+  headTimeoutMs: Number.POSITIVE_INFINITY,
+  bodyIdleMs: 1_000,
+};
+
+/** The forwarder without its sockets: attempts end as the test says. */
+class FakeClient implements ExchangeView {
+  readonly head: Head;
   readonly remoteAddress = '127.0.0.1';
-  readonly body = { kind: 'none' } as const;
-  begun = false;
+  readonly startedMs = performance.now();
+  turnMs = this.startedMs;
+  replayable = true;
+  tag: unknown;
   status = 0;
   text = '';
   ended = false;
-  aborted = false;
-  gone: () => void = () => undefined;
-  constructor(method: string) {
-    this.method = method;
+  cut = false;
+  partition = '';
+  readonly #sent: Sent[];
+  #passage: Passage | undefined;
+  #running: Sent | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+
+  constructor(method: string, sent: Sent[]) {
+    this.head = headOf(method);
+    this.#sent = sent;
   }
-  header(): string | undefined {
-    return undefined;
+
+  begin(passage: Passage): void {
+    this.#passage = passage;
+    const decision = passage.start();
+    if (decision instanceof Promise) void decision.then((known) => this.#decided(known));
+    else this.#decided(decision);
   }
-  begin(status: number): void {
-    assert.equal(this.begun, false);
-    this.begun = true;
+
+  #decided(decision: Decision): void {
+    if (this.ended) return;
+    if (decision.kind === 'answer') {
+      this.#answer(decision);
+      return;
+    }
+    this.partition = decision.partition;
+    this.#deadline = setTimeout(() => this.end('timeout', 'total'), decision.plan.totalTimeoutMs);
+    this.#send(decision.to);
+  }
+
+  #send(to: UpstreamPool): void {
+    this.#running = { port: to.port, to, client: this, abandoned: false };
+    this.#sent.push(this.#running);
+  }
+
+  #answer(answer: OwnAnswer): void {
+    this.status = answer.status;
+    this.text = answer.body;
+    this.over('answered');
+  }
+
+  abandon(): void {
+    if (this.#running !== undefined) this.#running.abandoned = true;
+    this.end('abandoned', 'hung');
+  }
+
+  end(kind: AttemptEnd, reason = ''): void {
+    const running = this.#running;
+    if (running === undefined) return;
+    this.#running = undefined;
+    const { replayable, status } = this;
+    const counts = { headMs: 0, totalMs: 0, bytesSent: 0, bytesReceived: 0 };
+    const outcome: Outcome = {
+      ...counts,
+      kind,
+      reason,
+      to: running.to,
+      status,
+      reused: false,
+      replayable,
+    };
+    const verdict = this.#passage?.attemptEnded(outcome);
+    if (kind === 'answered') this.over('answered');
+    else if (kind === 'client-gone') this.over('client-gone');
+    else if (!replayable) this.over('cut');
+    else if (verdict instanceof Promise) void verdict.then((known) => this.#followed(known));
+    else this.#followed(verdict);
+  }
+
+  #followed(verdict: Verdict | undefined): void {
+    if (this.ended) return;
+    if (verdict?.kind === 'retry') this.#send(verdict.to);
+    else if (verdict?.kind === 'answer') this.#answer(verdict);
+  }
+
+  answerHead(status: number): void {
     this.status = status;
+    const verdict = this.#passage?.answerHead(status);
+    if (verdict === 'discard') this.end('discarded', String(status));
+    else this.replayable = false;
   }
-  write(chunk: Uint8Array): boolean {
-    this.text += Buffer.from(chunk).toString();
-    return true;
-  }
-  onDrain(): void {}
-  end(chunk?: Uint8Array): void {
-    if (chunk !== undefined) this.write(chunk);
+
+  over(kind: 'answered' | 'cut' | 'client-gone'): void {
+    assert.equal(this.ended, false);
     this.ended = true;
+    this.cut = kind === 'cut';
+    clearTimeout(this.#deadline);
+    const { status } = this;
+    const counts = { bytesIn: 0, bytesOut: 0, tookMs: 0, attempts: 0 };
+    this.#passage?.ended({ ...counts, kind, status });
   }
-  abort(): void {
-    this.aborted = true;
-  }
-  onGone(listener: () => void): void {
-    this.gone = listener;
+
+  leave(): void {
+    if (this.#running === undefined) this.over('client-gone');
+    else this.end('client-gone', 'client');
   }
 }
 
-const flow = { pause: () => undefined, resume: () => undefined };
-const BROKEN: UpstreamFailure = { kind: 'broken', detail: 'reset' };
-const REFUSED: UpstreamFailure = { kind: 'unsent', refused: true, detail: 'refused' };
+const broken = (sent: Sent | undefined): void => sent?.client.end('sent-no-response', 'eof');
+const refused = (sent: Sent | undefined): void => sent?.client.end('unsent', 'ECONNREFUSED');
 
-function answer(sent: Sent | undefined, status = 200, text = 'ok'): void {
-  sent?.listener.onHead(status, [], flow);
-  sent?.listener.onData(Buffer.from(text));
-  sent?.listener.onEnd();
+function answer(sent: Sent | undefined, status = 200): void {
+  sent?.client.answerHead(status);
+  sent?.client.end('answered');
 }
 
 describe('passage', () => {
   test('PS1: a connection that dies after the answer began cuts the client off', () => {
     const b = bench(2);
-    const { exchange, over } = b.start();
-    b.sent[0]?.listener.onHead(200, [], flow);
-    b.sent[0]?.listener.onData(Buffer.from('half'));
-    b.sent[0]?.listener.onFail(BROKEN);
-    assert.equal(exchange.aborted, true);
-    assert.equal(exchange.ended, false);
+    const { client, over } = b.start();
+    client.answerHead(200);
+    client.end('cut', 'eof');
+    assert.equal(client.cut, true);
     assert.equal(b.sent.length, 1);
     assert.equal(over(), 1);
     assert.equal(b.counters.take()[0]?.failed, 1);
@@ -199,63 +283,86 @@ describe('passage', () => {
 
   test('PS2: after a break it goes to another replica, never the same', () => {
     const b = bench(3);
-    const { exchange } = b.start();
-    b.sent[0]?.listener.onFail(BROKEN);
+    const { client } = b.start();
+    broken(b.sent[0]);
     assert.equal(b.sent.length, 2);
     assert.notEqual(b.sent[0]?.port, b.sent[1]?.port);
     answer(b.sent[1]);
-    assert.deepEqual([exchange.status, exchange.text, exchange.ended], [200, 'ok', true]);
+    assert.deepEqual([client.status, client.ended], [200, true]);
   });
 
   test('PS2: one that was never reached is tried again after a wait, even a POST', async () => {
     const b = bench(1);
-    const { exchange } = b.start('POST');
-    b.sent[0]?.listener.onFail(REFUSED);
+    const { client } = b.start('POST');
+    refused(b.sent[0]);
     assert.equal(b.sent.length, 1);
     await until('tried again', () => b.sent.length === 2);
     answer(b.sent[1], 201);
-    assert.equal(exchange.status, 201);
+    assert.equal(client.status, 201);
   });
 
   test('PS4: with nobody there it waits two seconds, not longer, and says why', async () => {
     const b = bench(1);
-    b.backend.apply({
-      ...b.backend.service,
-      replicas: b.backend.service.replicas.map((r) => ({ ...r, weight: 0 })),
-    });
-    const { exchange, over } = b.start();
-    assert.equal(exchange.begun, false);
-    await until('answered', () => exchange.ended);
-    assert.equal(exchange.status, 503);
-    assert.match(exchange.text, /no-replica/u);
+    b.backend.apply(withoutWeight(b));
+    const { client, over } = b.start();
+    assert.equal(client.ended, false);
+    await until('answered', () => client.ended);
+    assert.equal(client.status, 503);
+    assert.match(client.text, /no-replica/u);
     assert.equal(over(), 1);
   });
 
   test('PS4: a client that leaves while it waits frees its place', () => {
     const b = bench(1);
-    b.backend.apply({
-      ...b.backend.service,
-      replicas: b.backend.service.replicas.map((r) => ({ ...r, weight: 0 })),
-    });
-    for (let i = 0; i < 600; i += 1) b.start().exchange.gone();
-    const { exchange } = b.start();
-    assert.equal(exchange.begun, false);
-    exchange.gone();
+    b.backend.apply(withoutWeight(b));
+    for (let i = 0; i < 600; i += 1) b.start().client.leave();
+    const { client } = b.start();
+    assert.equal(client.ended, false);
+    client.leave();
+  });
+
+  test('PS4 AT1: a client that leaves between the choice and the try leaves no guest', async () => {
+    const b = bench(1);
+    b.backend.apply(withoutWeight(b));
+    const { client, over } = b.start();
+    // The choice is made at once, its promise is kept a moment later.
+    b.backend.apply({ ...b.backend.service, replicas: serviceWith(1).replicas });
+    assert.equal(b.backend.inFlight()[0]?.count, 1);
+    client.leave();
+    await Promise.resolve();
+    assert.equal(b.backend.inFlight()[0]?.count, 0);
+    assert.deepEqual([b.sent.length, over()], [0, 1]);
+  });
+
+  test('PS5: connections are shared within one tenant only', () => {
+    const { client } = bench(1).start();
+    assert.equal(client.partition, TENANT.id);
+    client.leave();
   });
 
   test('RE3: two replicas broken, a third untouched', () => {
     const b = bench(4);
-    const { exchange } = b.start();
-    b.sent[0]?.listener.onFail(BROKEN);
-    b.sent[1]?.listener.onFail(BROKEN);
+    const { client } = b.start();
+    broken(b.sent[0]);
+    broken(b.sent[1]);
     assert.equal(b.sent.length, 2);
-    assert.equal(exchange.status, 502);
+    assert.equal(client.status, 502);
+  });
+
+  test('a replica that talks nonsense is no death, and a second one is told as what it is', () => {
+    const b = bench(2);
+    const { client } = b.start();
+    b.sent[0]?.client.end('bad-response', 'bad-status-line');
+    b.sent[1]?.client.end('bad-response', 'bad-status-line');
+    assert.equal(client.status, 502);
+    assert.match(client.text, /bad-answer.*bad-status-line/u);
+    assert.deepEqual(b.events, []);
   });
 
   test('AT1: an attempt leaves its replica once and is counted once', () => {
     const b = bench(2);
     b.start();
-    b.sent[0]?.listener.onFail(REFUSED);
+    refused(b.sent[0]);
     answer(b.sent[1]);
     const cells = b.counters.take();
     assert.equal(
@@ -268,53 +375,84 @@ describe('passage', () => {
     );
   });
 
-  test('AT3 BE3: a hung replica is left; what its connection does later is no news', async () => {
+  test('AT2: an error answer is dropped if there is an elsewhere, and passes if not', () => {
+    const b = bench(2);
+    const { client } = b.start();
+    client.answerHead(503);
+    assert.equal(b.sent.length, 2);
+    answer(b.sent[1], 503);
+    assert.deepEqual([client.status, b.sent.length], [503, 2]);
+  });
+
+  test('AT3 BE3: a hung replica is left for another one', async () => {
     const b = bench(2);
     b.look = { kind: 'silent' };
-    const { exchange } = b.start();
+    const { client } = b.start();
     await until('moved', () => b.sent.length === 2);
-    assert.equal(b.sent[0]?.aborted, true);
-    answer(b.sent[0], 500, 'late');
-    answer(b.sent[1], 200, 'fine');
-    assert.deepEqual([exchange.status, exchange.text], [200, 'fine']);
+    assert.equal(b.sent[0]?.abandoned, true);
+    answer(b.sent[1], 200);
+    assert.equal(client.status, 200);
     assert.ok(b.events.some((e) => e.kind === 'ejected' && e.reason === 'hung'));
+    assert.equal(
+      b.counters.take().reduce((n, c) => n + c.timeouts, 0),
+      1,
+    );
+  });
+
+  test('BE3: while its client still sends, a silent replica owes it nothing', async () => {
+    const b = bench(2);
+    b.look = { kind: 'silent' };
+    const { client } = b.start();
+    client.turnMs = Number.POSITIVE_INFINITY;
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    assert.deepEqual([b.sent.length, b.events.length], [1, 0]);
+    client.turnMs = performance.now();
+    await until('moved', () => b.sent.length === 2);
+    answer(b.sent[1]);
   });
 
   test('work that blocks every replica for long is moved once, then left to end', async () => {
     const b = bench(3);
     b.look = { kind: 'silent' };
-    const { exchange } = b.start();
+    const { client } = b.start();
     await until('moved', () => b.sent.length === 2);
     await new Promise((resolve) => setTimeout(resolve, 800));
     assert.equal(b.sent.length, 2);
     answer(b.sent[1]);
-    assert.equal(exchange.status, 200);
+    assert.equal(client.status, 200);
   });
 
   test('the only replica is never left, however long it is silent', async () => {
     const b = bench(1);
     b.look = { kind: 'silent' };
-    const { exchange } = b.start();
+    const { client } = b.start();
     await new Promise((resolve) => setTimeout(resolve, 700));
-    assert.equal(b.sent[0]?.aborted, false);
+    assert.equal(b.sent[0]?.abandoned, false);
     answer(b.sent[0]);
-    assert.equal(exchange.status, 200);
+    assert.equal(client.status, 200);
   });
 
-  test('a route that takes too long gets 504, and the replica is told to stop', async () => {
+  test('a route that takes too long gets 504; a client that does, 408', async () => {
     const b = bench(1);
-    const { exchange } = b.start();
-    await until('answered', () => exchange.ended);
-    assert.equal(exchange.status, 504);
-    assert.equal(b.sent[0]?.aborted, true);
-    assert.equal(b.counters.take()[0]?.timeouts, 1);
+    const late = b.start().client;
+    const slow = b.start('POST').client;
+    slow.turnMs = Number.POSITIVE_INFINITY;
+    await until('answered', () => late.ended && slow.ended);
+    assert.deepEqual([late.status, slow.status], [504, 408]);
+    const cells = b.counters.take();
+    assert.deepEqual([cells[0]?.timeouts, cells[0]?.failed], [2, 1]);
   });
 });
+
+function withoutWeight(b: Bench): ServiceRoute {
+  const { service } = b.backend;
+  return { ...service, replicas: service.replicas.map((r) => ({ ...r, weight: 0 })) };
+}
 
 describe('backend', () => {
   const guest = (suspected: boolean): Guest => ({
     startedMs: performance.now(),
-    answered: false,
+    waitingSinceMs: performance.now(),
     suspected,
     suspect: (): Suspect => ({
       tenant: TENANT.id,
@@ -358,7 +496,7 @@ describe('backend', () => {
   });
 });
 
-describe('upstream', () => {
+describe('look', () => {
   async function listen(onSocket: (socket: Socket) => void): Promise<number> {
     const server = createServer(onSocket);
     server.listen(0, '127.0.0.1');
@@ -367,80 +505,40 @@ describe('upstream', () => {
     const address = server.address();
     return typeof address === 'object' && address !== null ? address.port : 0;
   }
-  function send(port: number, headers: string[] = []): Promise<string[]> {
-    const seen: string[] = [];
-    const ended = Promise.withResolvers<string[]>();
-    const end = (what: string): void => {
-      seen.push(what);
-      setTimeout(() => ended.resolve(seen), 20);
-    };
-    const upstream = openUpstream('127.0.0.1', port);
-    cleanups.push(() => upstream.close());
-    upstream.send(
-      { method: 'GET', path: '/', headers, body: undefined },
-      {
-        onHead: (status) => seen.push(String(status)),
-        onData: () => undefined,
-        onEnd: () => end('end'),
-        onFail: (failure) => end(failure.kind),
-      },
-    );
-    return ended.promise;
-  }
 
-  test('UP1: exactly one end, whether it answers, breaks off or talks nonsense', async () => {
-    const head = 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n';
-    const cases: [string, string[]][] = [
-      [`${head}hello`, ['200', 'end']],
-      [`${head}he`, ['200', 'broken']],
-      ['', ['broken']],
-      ['NONSENSE\r\n\r\n', ['broken']],
-    ];
-    for (const [text, wanted] of cases) {
-      const port = await listen((socket) => {
-        socket.on('error', () => undefined);
-        socket.once('data', () => socket.end(text));
-      });
-      assert.deepEqual(await send(port), wanted, text);
-    }
-  });
-
-  test('UP2: a refused connection is unsent, a bad header is a fault of the client', async () => {
-    const port = await listen(() => undefined);
-    for (const clean of cleanups.splice(-1)) await clean();
-    await until(
-      'closed',
-      async () => (await lookAt('127.0.0.1', port, '/', 100)).kind === 'refused',
-    );
-    assert.deepEqual(await send(port), ['unsent']);
-    assert.deepEqual(await send(port, ['x-bad', 'a\u0000b']), ['invalid']);
-  });
-
-  test('a look says answered, refused or silent, and always in time', async () => {
+  test('LO1: a look says answered, refused or silent, and always in time', async () => {
     const fine = await listen((s) => s.once('data', () => s.end('HTTP/1.1 503 No\r\n\r\n')));
     assert.deepEqual(await lookAt('127.0.0.1', fine, '/', 500), { kind: 'answered', status: 503 });
     const sockets = new Set<Socket>();
     const mute = await listen((s) => sockets.add(s.resume()));
     cleanups.push(() => sockets.forEach((s) => s.destroy()));
     assert.deepEqual(await lookAt('127.0.0.1', mute, '/', 50), { kind: 'silent' });
+    const gone = await listen(() => undefined);
+    for (const clean of cleanups.splice(-1)) await clean();
+    await until('closed', async () => {
+      const look = await lookAt('127.0.0.1', gone, '/', 100);
+      return look.kind === 'refused';
+    });
   });
 });
 
 describe('proxy', () => {
   test('GP2: without a table everything but its own health is refused', () => {
+    const upstreams = openUpstreams();
     const proxy = openProxy({
       clock: { nowMs: () => 0, monotonicMs: () => 0 },
       random: () => 0,
       workers: 1,
-      open: openUpstream,
+      open: (host, port) => upstreams.pool(host, port),
       look: lookAt,
       emit: () => undefined,
       active: () => undefined,
       about: {},
+      onBug: () => undefined,
     });
-    const exchange = new FakeExchange('GET');
-    proxy.handle(exchange);
-    assert.equal(exchange.status, 503);
-    assert.match(exchange.text, /no-table/u);
+    const decision = proxy.onRequestHead(new FakeClient('GET', []));
+    assert.ok(!(decision instanceof Promise) && decision.kind === 'answer');
+    assert.equal(decision.status, 503);
+    assert.match(decision.body, /no-table/u);
   });
 });

@@ -70,6 +70,14 @@ const server = createServer((request, response) => {
   // A client that breaks off in the middle of its body is no reason to die.
   serve(request, response).catch(() => response.destroy());
 });
+// A WebSocket as far as the gateway is concerned: a switch, then bytes both ways.
+server.on('upgrade', (request: IncomingMessage, socket) => {
+  const tenant = String(request.headers['x-kintsugi-tenant']);
+  const lines = 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket';
+  socket.write(`${lines}\r\nx-seen: ${tenant}\r\n\r\n`);
+  socket.on('error', () => undefined);
+  socket.pipe(socket);
+});
 server.listen(0, '127.0.0.1', () => {
   const address = server.address();
   if (typeof address === 'object' && address !== null) process.stdout.write(`${address.port}\n`);

@@ -143,6 +143,9 @@ describe('who may pass', () => {
   });
 
   test('AU3: two credentials at once are none', async () => {
+    const line = `x-api-key: ${rig.key('acme')}\r\n`;
+    const twice = await raw(`GET /api/x HTTP/1.1\r\nhost: x\r\n${line}${line}\r\n`);
+    assert.match(twice, /^HTTP\/1\.1 401 .*ambiguous/su);
     const answer = await send({ path: '/api/x', headers: { 'x-api-key': rig.key('globex') } });
     assert.equal(answer.status, 401);
   });
@@ -272,7 +275,7 @@ describe('what is held back', () => {
     await rig.push({ tenant: {} });
   });
 
-  test('BO2: a body past the limit gets 413, declared or chunked', async () => {
+  test('a body past the limit gets 413, declared or chunked', async () => {
     await rig.push({ tenant: { bodyBytes: 300_000 } });
     const body = Buffer.alloc(300_001);
     const declared = await send({ path: '/api/x', method: 'POST', body });
@@ -330,7 +333,7 @@ describe('how an answer flows', () => {
     assert.ok(arrivals.length >= 3);
   });
 
-  test('EX2: a client that leaves frees what it held and blames no replica', async () => {
+  test('FW5: a client that leaves frees what it held and blames no replica', async () => {
     const request = httpRequest({
       host: '127.0.0.1',
       port: rig.port,
@@ -340,7 +343,6 @@ describe('how an answer flows', () => {
     });
     request.on('error', () => undefined);
     request.end();
-    const inside = (): number => rig.worker?.proxy.inFlight().reduce((n, c) => n + c.count, 0) ?? 0;
     await until('it is inside', () => inside() === 1);
     request.destroy();
     await until('it is gone', () => inside() === 0);
@@ -372,14 +374,78 @@ describe('how an answer flows', () => {
     for (const replica of rig.replicas) await replica.fault('ok');
   });
 
-  test('FR2: an upgrade is answered 501 with the reason', async () => {
-    const text = await raw(
-      'GET /api/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n',
+  test('a WebSocket passes: known by its key, counted inside until it ends, no hang', async () => {
+    const socket = connect({ host: '127.0.0.1', port: rig.port });
+    let text = '';
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+    const upgrade = 'connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-key: a\r\n';
+    const key = `x-api-key: ${rig.key('acme')}\r\nx-kintsugi-tenant: globex\r\n`;
+    socket.write(`GET /api/socket HTTP/1.1\r\nhost: x\r\n${upgrade}${key}\r\n`);
+    await until('it is switched', () => text.includes('\r\n\r\n'));
+    assert.match(text, /^HTTP\/1\.1 101 .*x-seen: acme\r\n/su);
+    socket.write('ping');
+    await until('it echoes', () => text.endsWith('ping'));
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    socket.write('pong');
+    await until('it echoes still', () => text.endsWith('pong'));
+    assert.equal(inside(), 1);
+    assert.equal(
+      rig.events.some((e) => e.kind === 'ejected'),
+      false,
     );
-    assert.match(text, /^HTTP\/1\.1 501 .*upgrade-unsupported/su);
+    socket.end();
+    await until('it is gone', () => inside() === 0);
   });
 
-  test('FR1: messages that two servers could read differently are refused', async () => {
+  test('a switch to anything else, and a tunnel, are not passed on', async () => {
+    const auth = `x-api-key: ${rig.key('acme')}\r\n`;
+    const lines = 'host: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n';
+    const plain = await raw(`GET /api/x HTTP/1.1\r\n${lines}${auth}\r\n`);
+    assert.match(plain, /^HTTP\/1\.1 200 /u);
+    const tunnel = await raw(`CONNECT x:1 HTTP/1.1\r\nhost: x:1\r\n${auth}\r\n`);
+    assert.match(tunnel, /^HTTP\/1\.1 (?:400|501) /u);
+  });
+
+  test('Expect: 100-continue is answered once the request is let in, and not before', async () => {
+    const fields = 'host: x\r\ncontent-length: 2\r\nexpect: 100-continue\r\n';
+    const head = `POST /api/x HTTP/1.1\r\n${fields}`;
+    assert.match(await raw(`${head}\r\n`), /^HTTP\/1\.1 401 /u);
+    const letIn = await raw(`${head}x-api-key: ${rig.key('acme')}\r\n\r\n`);
+    assert.match(letIn, /^HTTP\/1\.1 100 Continue\r\n\r\n$/u);
+  });
+
+  test('an absolute target of the same host is served by its path, another is not', async () => {
+    const auth = `x-api-key: ${rig.key('acme')}\r\nconnection: close\r\n`;
+    const own = await raw(`GET http://x/api/x HTTP/1.1\r\nhost: x\r\n${auth}\r\n`);
+    assert.match(own, /^HTTP\/1\.1 200 /u);
+    const other = await raw(`GET http://y/api/x HTTP/1.1\r\nhost: x\r\n${auth}\r\n`);
+    assert.match(other, /^HTTP\/1\.1 400 .*host-mismatch/su);
+  });
+
+  test('GP4: tenants that leave in every way leave nothing admitted behind', async () => {
+    await rig.push({ tenant: { concurrency: 1 } });
+    const auth = `x-api-key: ${rig.key('acme')}\r\n`;
+    const head = `POST /api/x?wait=2000 HTTP/1.1\r\nhost: x\r\n${auth}`;
+    for (const rest of [
+      'content-length: 5\r\n\r\nab',
+      'transfer-encoding: chunked\r\n\r\n2\r\nab\r\n',
+      'transfer-encoding: chunked\r\n\r\nzz\r\n',
+      'content-length: 2\r\n\r\nab',
+    ]) {
+      const socket = connect({ host: '127.0.0.1', port: rig.port });
+      socket.on('error', () => undefined);
+      socket.resume();
+      await once(socket, 'connect');
+      socket.write(head + rest);
+      await new Promise((resolve) => setTimeout(resolve, 30));
+      socket.destroy();
+      await until('it is gone', () => inside() === 0);
+      await until('another may', async () => (await send({ path: '/api/x' })).status === 200);
+    }
+    await rig.push({ tenant: {} });
+  });
+
+  test('HP4: messages that two servers could read differently are refused', async () => {
     const head = 'POST /api/x HTTP/1.1\r\nhost: x\r\n';
     const bad = [
       `${head}content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
@@ -395,13 +461,15 @@ describe('how an answer flows', () => {
       assert.match(await raw(message), /^HTTP\/1\.1 4/u, message.slice(0, 60));
   });
 
-  test('EX1: the gateway tells its own health without a credential', async () => {
+  test('the gateway tells its own health without a credential', async () => {
     const answer = await send({ path: '/__kintsugi/health', bare: true });
     assert.equal(answer.status, 200);
     assert.match(answer.body, /"worker":"gateway-1"/u);
     assert.equal((await send({ path: '/__kintsugi/else', bare: true })).status, 404);
   });
 });
+
+const inside = (): number => rig.worker?.proxy.inFlight().reduce((n, c) => n + c.count, 0) ?? 0;
 
 async function served(): Promise<number> {
   const counts = await Promise.all(rig.replicas.map((r) => r.served()));

@@ -188,7 +188,7 @@ describe('loss', () => {
     });
   });
 
-  test('FR3: on SIGTERM what is inside is finished, and the exit code is 0', async () => {
+  test('SV1: on SIGTERM what is inside is finished, and the exit code is 0', async () => {
     const rig = await open({ replicas: 1 });
     const folder = folderOf();
     const port = await freePort();

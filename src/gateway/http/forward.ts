@@ -6,6 +6,8 @@
 //   FW4. Whoever is slower sets the pace: no side is read while the other cannot take it.
 //   FW5. If the client leaves, the replica's connection is closed; if the replica breaks off inside
 //        an answer, the client's connection is cut, so that it cannot take a part for the whole.
+//
+// Longer than 400 lines because the life of one exchange is one state that all of it changes.
 import { Attempt } from './attempt.ts';
 import type { BodyFrame } from './body.ts';
 import type { ClientSide } from './client-side.ts';
@@ -41,6 +43,8 @@ export class Exchange implements Carried, ExchangeView {
   readonly asksWebSocket: boolean;
   tag: unknown = undefined;
   requestDone: boolean;
+  /** Since when it is the replica's turn; NEVER while it is the client's. */
+  turnMs: number;
   readonly #client: ClientSide;
   readonly #hooks: Hooks;
   readonly #nowMs: () => number;
@@ -75,6 +79,7 @@ export class Exchange implements Carried, ExchangeView {
     this.strip = head.version === 10;
     this.asksWebSocket = requestDone && head.version === 11 && head.asksWebSocket;
     this.startedMs = nowMs();
+    this.turnMs = requestDone ? this.startedMs : NEVER;
   }
 
   get remoteAddress(): string {
@@ -154,7 +159,7 @@ export class Exchange implements Carried, ExchangeView {
     if (this.requestDone) this.#sent();
     else if (!this.#client.isTaking) {
       out.flush();
-      if (goesOn) this.#client.resumeBody();
+      if (goesOn) this.onDrain();
     }
   }
 
@@ -174,17 +179,19 @@ export class Exchange implements Carried, ExchangeView {
       this.refuse('body-too-large');
       return;
     }
-    if (this.#out?.piece(buf, from, to, this.#client.isBorrowed) === false) {
-      this.#client.pauseBody();
-    }
+    if (this.#out?.piece(buf, from, to, this.#client.isBorrowed) !== false) return;
+    this.#client.pauseBody();
+    this.turnMs = this.#nowMs();
   }
 
   onRequestEnd(): void {
     this.requestDone = true;
+    this.turnMs = this.#nowMs();
     if (this.#out?.connection !== undefined) this.#sent();
   }
 
   onDrain(): void {
+    if (!this.requestDone) this.turnMs = NEVER;
     this.#client.resumeBody();
   }
 
@@ -253,6 +260,9 @@ export class Exchange implements Carried, ExchangeView {
     this.#attempt?.headAt(this.#nowMs(), 101);
     this.#out?.forget();
     this.#client.setTotal(NEVER);
+    // For the hooks to know: it is too late for another replica.
+    const verdict = tellAnswerHead(this.#hooks, this, head);
+    if (typeof verdict === 'object') this.#hooks.onBug(verdict.error);
     const ends = { client: this.#client, connection: this.#connection };
     openTunnel(ends, head, this.#forward, rest, (count) => {
       this.#bytesOut += count;

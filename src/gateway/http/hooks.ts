@@ -106,6 +106,11 @@ export interface ExchangeView {
   readonly startedMs: number;
   /** Is the request still here, whole, and no byte of an answer passed on? */
   readonly replayable: boolean;
+  /**
+   * Since when it is the replica's turn, on the clock of `startedMs`: all of the request is on its
+   * way, or the replica takes no more. Infinity while more of it is to come from the client.
+   */
+  readonly turnMs: number;
   /** Free for the hooks. */
   tag: unknown;
   /** Ends the running attempt before its answer began; `onAttemptEnd` follows. */
@@ -114,7 +119,7 @@ export interface ExchangeView {
 
 export interface Hooks {
   onRequestHead(exchange: ExchangeView): Decision | Promise<Decision>;
-  /** A final head came from upstream. Absent: all pass. */
+  /** A final head came from upstream, or 101, which passes in any case. Absent: all pass. */
   onAnswerHead?(exchange: ExchangeView, status: number, head: Head): AnswerVerdict;
   /** undefined: no other attempt; the client gets a plain 502, 503 or 504 if none came. */
   onAttemptEnd(

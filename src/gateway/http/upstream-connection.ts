@@ -132,6 +132,10 @@ export class UpstreamConnection implements Watched {
     this.deadlineMs = idleMs === NEVER ? NEVER : this.pool.deadlines.in(idleMs);
   }
 
+  carries(carried: Carried): boolean {
+    return this.#carried === carried;
+  }
+
   /** Somebody else takes the rest of the answer. */
   hand(carried: Carried): void {
     this.#carried = carried;

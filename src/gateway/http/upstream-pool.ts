@@ -6,6 +6,7 @@
 //   UP3. A connection carries one request at a time, and is used again only if both messages ended
 //        where they should.
 //   UP4. A connection of one partition never carries a request of another.
+//   UP5. Who waits longest is served first, whatever its partition.
 import type { Deadlines } from './deadlines.ts';
 import type { HeadShelf } from './head.ts';
 import { type Carried, UpstreamConnection } from './upstream-connection.ts';
@@ -119,6 +120,8 @@ export class UpstreamPool {
   leave(carried: Carried): void {
     const at = this.#waiting.findIndex((waiter) => waiter.carried === carried);
     if (at >= 0) this.#waiting.splice(at, 1);
+    // A connection may be under way for it that it does not know of yet.
+    for (const one of [...this.#open]) if (one.carries(carried)) one.release();
   }
 
   /** A connection is free and fit for another request. */
@@ -127,13 +130,17 @@ export class UpstreamPool {
       connection.destroy();
       return;
     }
-    const at = this.#waiting.findIndex((waiter) => waiter.partition === connection.partition);
-    if (at < 0) {
+    const waiter = this.#waiting[0];
+    if (waiter === undefined) {
       this.#idle.push(connection);
       return;
     }
-    const [waiter] = this.#waiting.splice(at, 1);
-    if (waiter === undefined) return;
+    if (waiter.partition !== connection.partition) {
+      // Makes room for a connection of its own.
+      connection.destroy();
+      return;
+    }
+    this.#waiting.shift();
     connection.carry(waiter.carried);
     waiter.carried.onReady(connection);
   }

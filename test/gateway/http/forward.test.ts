@@ -1,6 +1,7 @@
 // Does a request get its one answer, over real sockets, whatever either side does?
 import assert from 'node:assert/strict';
 import { afterEach, test } from 'node:test';
+import type { Carried } from '../../../src/gateway/http/upstream-connection.ts';
 import type { RigHooks, Replica, Rig } from './rig.ts';
 import { forwardTo, GET, heads, OK, openReplica, openRig, until } from './rig.ts';
 
@@ -720,6 +721,59 @@ test('UP2 FW2 in-flight counts return to zero after every kind of end', async ()
   const pool = gate.pool(up.port);
   assert.deepEqual([pool.inFlight, pool.waiting], [0, 0]);
   assert.equal(gate.outcomes.length, 25);
+});
+
+test('UP5 who waits longest is next, whatever the partition of the free connection', async () => {
+  const up = await replica(() => undefined);
+  const gate = await rig({
+    onRequestHead: ({ head }, rig) => ({ ...forwardTo(rig.pool(up.port)), partition: head.host }),
+  });
+  const pool = gate.pool(up.port, { connectionsMax: 1, waitingMax: 2 });
+  const clients = await Promise.all(['a', 'b', 'a'].map(() => gate.client()));
+  for (const [i, host] of ['a', 'b', 'a'].entries()) {
+    clients[i]?.send(`GET /${i} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+    await until(() => pool.inFlight === i + 1);
+  }
+  for (let i = 0; i < 3; i += 1) {
+    await until(() => heads(up.peers[i]?.text ?? '') === 1);
+    assert.match(up.peers[i]?.text ?? '', new RegExp(`^GET /${i} `, 'u'));
+    up.peers[i]?.socket.write(OK);
+    await clients[i]?.until(/ok$/u);
+  }
+  assert.deepEqual([pool.connections, pool.waiting, pool.inFlight], [1, 0, 0]);
+});
+
+test('UP5 a connection made for one that does not wait any longer is let go unused', async () => {
+  const up = await replica(() => undefined);
+  const gate = await rig(to(up));
+  const pool = gate.pool(up.port, { connectionsMax: 1 });
+  const told: string[] = [];
+  const carried = (name: string): Carried => ({
+    toHead: false,
+    strip: false,
+    requestDone: true,
+    asksWebSocket: false,
+    bodyIdleMs: 1_000,
+    onReady: () => told.push(`${name} ready`),
+    onFail: () => told.push(`${name} failed`),
+    onSpan: () => undefined,
+    onInterim: () => undefined,
+    onSwitch: () => undefined,
+    onHead: () => undefined,
+    onPause: () => undefined,
+    onLast: () => undefined,
+    onEnd: () => undefined,
+    onDrain: () => undefined,
+  });
+  const second = carried('second');
+  const first = pool.take(carried('first'), 'a');
+  assert.ok(typeof first === 'object');
+  assert.equal(pool.take(second, 'b'), 'waits');
+  await until(() => told.length === 1);
+  first.release();
+  assert.deepEqual([pool.connections, pool.waiting], [1, 0]);
+  pool.leave(second);
+  assert.deepEqual([pool.connections, told], [0, ['first ready']]);
 });
 
 test('UP4 partitions never share a connection', async () => {
