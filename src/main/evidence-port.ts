@@ -43,6 +43,10 @@ export async function evidenceApi(controller: Controller): Promise<EvidenceApi> 
     note(kind, tenant, detail) {
       world.ledger.note(kind, detail, tenant === undefined ? undefined : { tenant, private: [] });
     },
+    async record(kind, tenant, detail) {
+      const options = tenant === undefined ? {} : { scope: { tenant } };
+      await controller.evidence.record(kind, detail, options);
+    },
     nowMs,
   };
 }
