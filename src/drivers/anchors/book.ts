@@ -29,7 +29,7 @@ export interface AnchorBook {
 export async function openAnchorBook(path: string): Promise<AnchorBook> {
   try {
     const { O_RDWR, O_CREAT, O_NOFOLLOW } = constants;
-    const file = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o644);
+    const file = await open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     try {
       return await readBook(file, path);
     } catch (error) {
