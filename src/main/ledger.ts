@@ -247,7 +247,9 @@ function adapt(
     note(kind, detail, scope?: EntryScope) {
       const options = scope === undefined ? {} : { scope };
       evidence.record(kind, detail, { wait: 'queued', ...options }).catch(() => {
-        // The ledger counts what it could not take and writes the gap itself.
+        // Its tenant's log could not even begin: without it the log takes the event, or counts it.
+        const plain = { detail, tenantNotWritten: scope?.tenant ?? null };
+        log.record(kind, plain, { wait: 'queued' }).catch(() => undefined);
       });
     },
     openIntents: () =>
