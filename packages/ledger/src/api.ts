@@ -76,8 +76,9 @@ export interface AppendOptions extends Own {
   /** For `record` only. */
   readonly members?: EntryMembers;
   /**
-   * `queued` returns at once; a loss is counted and shows as a `ledger.gap` entry. The levels above
-   * `published` need a publisher. When one is not reached in time, the entry stays in the log.
+   * `queued` returns at once; a loss is counted and shows as a `ledger.gap` entry, in the log of
+   * its tenant as well, if need be after the next start. The levels above `published` need a
+   * publisher. When one is not reached in time, the entry stays in the log.
    */
   readonly wait?: Wait;
   /** Until it is durable. */

@@ -14,6 +14,7 @@ export type LedgerErrorCode =
   | 'KIN_LEDGER_ENTRY_INVALID'
   | 'KIN_LEDGER_POISONED'
   | 'KIN_LEDGER_SEGMENT_LOST'
+  | 'KIN_LEDGER_UNSAFE_MODE'
   | 'KIN_LEDGER_CLOSED'
   | 'KIN_LEDGER_INTENT_UNKNOWN'
   | 'KIN_LEDGER_INTENT_CLOSED'
@@ -53,6 +54,7 @@ const fixes: Readonly<Record<LedgerErrorCode, string>> = {
   KIN_LEDGER_ENTRY_INVALID: 'Pass plain JSON values; kinds in use by the ledger are reserved.',
   KIN_LEDGER_POISONED: 'The disk failed twice. Check it, then restart: recovery decides from disk.',
   KIN_LEDGER_SEGMENT_LOST: 'Somebody removed or replaced an open segment. Restore it and restart.',
+  KIN_LEDGER_UNSAFE_MODE: 'Take the right to write from others: chmod 0700 on the folder named.',
   KIN_LEDGER_CLOSED: 'Open the ledger again.',
   KIN_LEDGER_INTENT_UNKNOWN: 'Close an intent by the index that its receipt carries.',
   KIN_LEDGER_INTENT_CLOSED: 'An intent has one outcome. Record further facts as plain entries.',

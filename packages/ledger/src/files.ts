@@ -30,6 +30,11 @@ export interface Files {
   remove(path: string): Promise<void>;
   syncDir(dir: string): Promise<void>;
   identity(path: string): Promise<string | undefined>;
+  /**
+   * Where other users exist: throws when they may write in this folder, or when it is a symbolic
+   * link and not the one that the caller named (`top`).
+   */
+  checkFolder?(path: string, which: 'top' | 'inner'): Promise<void>;
   /** Exclusive for this folder over all processes; throws KIN_LEDGER_LOCKED. */
   lock(dir: string): Promise<FolderLock>;
 }
@@ -60,6 +65,27 @@ export const systemClock: LedgerClock = {
       if (signal.aborted) done();
     }),
 };
+
+/** Did it end in time? Without `sleep` it is waited for. Its own failure is thrown. */
+export async function within(
+  clock: LedgerClock,
+  ms: number,
+  work: Promise<unknown>,
+): Promise<boolean> {
+  const done = work.then(() => true);
+  if (clock.sleep === undefined) return done;
+  const giveUp = new AbortController();
+  const late = clock.sleep(ms, giveUp.signal).then(
+    () => false,
+    () => false,
+  );
+  try {
+    return await Promise.race([done, late]);
+  } finally {
+    giveUp.abort();
+    done.catch(() => undefined);
+  }
+}
 
 /** True for ENOSPC and EDQUOT, from the real file system or a simulated one. */
 export function isDiskFull(cause: unknown): boolean {

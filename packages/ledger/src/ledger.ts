@@ -3,6 +3,7 @@
 // L2. An intent whose caller was sent away (deadline) is closed by the ledger as failed once it
 //     turns out to be durable: nobody holds a receipt for it, so nobody acted.
 // L3. A queued entry that is lost is counted, and the count is written as `ledger.gap`.
+// L4. Closing ends within its deadline, whatever the disk does.
 
 import type {
   AppendOptions,
@@ -24,9 +25,12 @@ import type {
 import { toBase64, utf8 } from './bytes.ts';
 import type { Committed, Priority } from './commit.ts';
 import { checkPlainKind, checkRawEntry, decodeEntry, encodeEntry, entryMembers } from './entry.ts';
-import type { IntentEntry } from './entry.ts';
 import { LedgerError, errorText } from './errors.ts';
 import { exportStatic } from './export.ts';
+import { within } from './files.ts';
+import { Gaps } from './gaps.ts';
+import type { Losses } from './gaps.ts';
+import { intentEntry } from './intent-entry.ts';
 import { canonicalJson } from './json.ts';
 import type { JsonObject, JsonValue } from './json.ts';
 import type { LedgerParts } from './ledger-parts.ts';
@@ -43,8 +47,9 @@ const CLOSE_DEADLINE_MS = 10_000;
 export class LocalLedger implements Ledger {
   readonly #parts: LedgerParts;
   readonly #levels: Levels;
-  #lost = 0;
-  #gapPending = false;
+  readonly #gaps: Gaps;
+  #nowMs = NaN;
+  #nowText = '';
   #fullSince: string | undefined;
   #pruning: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -52,6 +57,11 @@ export class LocalLedger implements Ledger {
   constructor(parts: LedgerParts) {
     this.#parts = parts;
     this.#levels = new Levels(parts);
+    this.#gaps = new Gaps({
+      ...parts,
+      state: () => this.#state().kind,
+      write: (entry, deadlineMs) => this.#commit(entry, 'reserved', deadlineMs),
+    });
   }
 
   get origin(): string {
@@ -92,7 +102,8 @@ export class LocalLedger implements Ledger {
   async intent(input: IntentInput): Promise<Intent> {
     const { wait = 'durable', levelDeadlineMs } = input;
     this.#levels.check(wait);
-    const entry = this.#intentEntry(input);
+    checkPlainKind(input.kind, input[OWN]);
+    const entry = intentEntry(input, this.#parts.clock.nowMs());
     const bytes = encodeEntry({ ...entry, ...entryMembers(input.members) });
     const { index, checkpoint } = await this.#parts.committer.submit({
       bytes,
@@ -100,11 +111,13 @@ export class LocalLedger implements Ledger {
       deadlineMs: input.appendDeadlineMs ?? this.#parts.appendDeadlineMs,
       onLate: (late) => this.#closeLate(late),
     });
-    await this.#levels.reach(index, wait, levelDeadlineMs).catch((cause: unknown) => {
-      // L2: nobody gets a receipt for it.
-      this.#closeLate(index);
-      throw cause;
-    });
+    if (wait !== 'durable') {
+      await this.#levels.reach(index, wait, levelDeadlineMs).catch((cause: unknown) => {
+        // L2: nobody gets a receipt for it.
+        this.#closeLate(index);
+        throw cause;
+      });
+    }
     return {
       index,
       receipt: this.#receipt(index, bytes, checkpoint),
@@ -215,7 +228,7 @@ export class LocalLedger implements Ledger {
       openIntents: intents.size,
       queuedEntries: committer.queuedEntries,
       groups: committer.groups,
-      lostQueuedEntries: this.#lost,
+      lostQueuedEntries: this.#gaps.lostTotal,
       recovery,
     };
   }
@@ -228,12 +241,19 @@ export class LocalLedger implements Ledger {
   /** Called after every group. */
   committed(): void {
     this.#levels.grown();
+    this.#gaps.tick();
+  }
+
+  /** While opening: losses that an earlier process could not write down any more. */
+  recoverGap(outage: Losses | 'damaged', deadlineMs: number): Promise<void> {
+    return this.#gaps.recover(outage, deadlineMs);
   }
 
   /** The disk has no room for another segment, or has again: recorded in the reserved space. */
   spaceChanged(full: boolean): void {
     this.#fullSince = full ? this.#now() : undefined;
     void this.#note(full ? 'ledger.full' : 'ledger.space-restored', { size: this.size });
+    if (!full) this.#gaps.resumed();
   }
 
   /** An entry of the ledger's own. */
@@ -248,25 +268,17 @@ export class LocalLedger implements Ledger {
 
   async #add(bytes: Uint8Array, options: AppendOptions): Promise<Appended> {
     if (options.wait === 'queued') {
-      this.#commit(bytes, 'ordinary', Infinity).catch(() => this.#countLoss());
+      const atMs = this.#parts.clock.nowMs();
+      this.#commit(bytes, 'ordinary', Infinity).catch(() => this.#gaps.count(bytes, atMs));
       return { kind: 'queued' };
     }
     const { wait = 'durable', deadlineMs = this.#parts.appendDeadlineMs } = options;
     this.#levels.check(wait);
     const committed = await this.#commit(bytes, 'ordinary', deadlineMs);
-    await this.#levels.reach(committed.index, wait, options.levelDeadlineMs);
+    if (wait !== 'durable') {
+      await this.#levels.reach(committed.index, wait, options.levelDeadlineMs);
+    }
     return durable(committed);
-  }
-
-  /** L3: one entry for however many losses pile up until the disk takes entries again. */
-  #countLoss(): void {
-    this.#lost += 1;
-    if (this.#parts.committer.state().kind !== 'open' || this.#gapPending) return;
-    this.#gapPending = true;
-    const reported = this.#lost;
-    void this.#note('ledger.gap', { lostTotal: reported }).then(() => {
-      this.#gapPending = false;
-    });
   }
 
   #commit(
@@ -285,24 +297,6 @@ export class LocalLedger implements Ledger {
     this.closeIntent(index, { result: 'failed', detail }).catch(() => {
       // Stays open and is reconciled like any other intent without an outcome.
     });
-  }
-
-  #intentEntry(input: IntentInput): IntentEntry {
-    checkPlainKind(input.kind, input[OWN]);
-    const now = this.#parts.clock.nowMs();
-    // Parsed back so that what is remembered is what was written, not the caller's live object.
-    const detail: JsonValue = JSON.parse(canonicalJson(input.detail ?? null));
-    const { kind: action, subject, plan, deadlineMs } = input;
-    return {
-      v: 1,
-      kind: 'intent',
-      at: new Date(now).toISOString(),
-      action,
-      subject,
-      detail,
-      ...(plan === undefined ? {} : { plan }),
-      ...(deadlineMs === undefined ? {} : { deadlineAt: new Date(now + deadlineMs).toISOString() }),
-    };
   }
 
   /** An outcome is its tenant's like the intent that it closes. */
@@ -340,26 +334,33 @@ export class LocalLedger implements Ledger {
   }
 
   async #closeNow(): Promise<void> {
-    const { committer, wal, lock } = this.#parts;
+    const { committer, clock } = this.#parts;
+    this.#gaps.writeLast();
     const drained = await committer.drain(CLOSE_DEADLINE_MS);
-    if (!drained) {
-      // A write may still arrive: the lock stays until the process ends, so that nobody overlaps.
-      throw new LedgerError('KIN_LEDGER_DEADLINE', 'the disk did not answer while closing');
-    }
+    const ended = drained && (await within(clock, CLOSE_DEADLINE_MS, this.#release()));
+    if (ended) return;
+    // Whoever writes the last losses down does it under the lock, too.
+    if (!drained) void this.#gaps.end();
+    // A write may still arrive: the lock stays until the process ends, so that nobody overlaps.
+    throw new LedgerError('KIN_LEDGER_DEADLINE', 'the disk did not answer while closing');
+  }
+
+  async #release(): Promise<void> {
+    const { committer, wal, lock } = this.#parts;
     const failed = committer.state().kind === 'failed';
-    let problem: unknown;
+    let problem: LedgerError | undefined;
     try {
       if (!failed) await this.publish();
     } catch (cause) {
-      problem = cause;
+      const message = `checkpoint not published: ${errorText(cause)}`;
+      problem = new LedgerError('KIN_LEDGER_IO', message, { cause });
     }
     await wal.close();
+    const untold = await this.#gaps.end();
     await lock.release();
-    if (problem !== undefined) {
-      throw new LedgerError('KIN_LEDGER_IO', `checkpoint not published: ${errorText(problem)}`, {
-        cause: problem,
-      });
-    }
+    if (problem !== undefined) throw problem;
+    if (untold === 0) return;
+    throw new LedgerError('KIN_LEDGER_IO', `${untold} lost entries are written down nowhere`);
   }
 
   #state(): LedgerState {
@@ -371,7 +372,12 @@ export class LocalLedger implements Ledger {
   }
 
   #now(): string {
-    return new Date(this.#parts.clock.nowMs()).toISOString();
+    const nowMs = this.#parts.clock.nowMs();
+    if (nowMs !== this.#nowMs) {
+      this.#nowMs = nowMs;
+      this.#nowText = new Date(nowMs).toISOString();
+    }
+    return this.#nowText;
   }
 
   #checkKept(index: number): void {

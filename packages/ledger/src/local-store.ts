@@ -22,6 +22,8 @@ export class LocalStore implements RecordStore {
 
   async lock(): Promise<FolderLock> {
     await this.#files.mkdir(this.#segments);
+    await this.#files.checkFolder?.(this.place, 'top');
+    await this.#files.checkFolder?.(this.#segments, 'inner');
     return this.#files.lock(this.place);
   }
 

@@ -6,6 +6,7 @@
 import { link, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { LedgerError } from './errors.ts';
 import type { FolderLock } from './files.ts';
+import { hasCode, readRegular } from './regular-file.ts';
 
 interface Owner {
   readonly pid: number;
@@ -15,6 +16,7 @@ interface Owner {
 }
 
 const ROUNDS_MAX = 16;
+const LOCK_BYTES_MAX = 4096;
 let attempts = 0;
 
 export async function lockFolder(dir: string): Promise<FolderLock> {
@@ -25,7 +27,9 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   };
   attempts += 1;
   const draft = `${dir}/lock-draft.${process.pid}.${attempts}`;
-  await writeFile(draft, JSON.stringify(me), { mode: 0o600 });
+  // One of an earlier process with this pid may be there, or what somebody planted in its place.
+  await rm(draft, { force: true });
+  await writeFile(draft, JSON.stringify(me), { mode: 0o600, flag: 'wx' });
   try {
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const mine = await tryLock(dir, draft, me);
@@ -75,15 +79,10 @@ async function generations(dir: string): Promise<number[]> {
 
 /** Unreadable content can only be what a power cut left: a live owner linked it in complete. */
 async function readOwner(path: string): Promise<Owner | 'gone' | 'unreadable'> {
-  let text: string;
+  const bytes = await readRegular(path, LOCK_BYTES_MAX);
+  if (bytes === undefined) return 'gone';
   try {
-    text = await readFile(path, 'utf8');
-  } catch (cause) {
-    if (hasCode(cause, 'ENOENT')) return 'gone';
-    throw cause;
-  }
-  try {
-    const value: unknown = JSON.parse(text);
+    const value: unknown = JSON.parse(bytes.toString('utf8'));
     if (typeof value !== 'object' || value === null) return 'unreadable';
     if (!('pid' in value) || !('start' in value) || !('boot' in value)) return 'unreadable';
     const { pid, start, boot } = value;
@@ -124,8 +123,4 @@ async function bootId(): Promise<string> {
   } catch {
     return '';
   }
-}
-
-function hasCode(cause: unknown, code: string): boolean {
-  return cause instanceof Error && 'code' in cause && cause.code === code;
 }

@@ -15,6 +15,7 @@ import { LedgerError, typedError } from './errors.ts';
 import { coreReads } from './evidence/core-reads.ts';
 import type { CoreReads } from './evidence/core-reads.ts';
 import { systemClock } from './files.ts';
+import { OUTAGE, OUTAGE_BYTES_MAX, readOutage } from './gaps.ts';
 import type { Files, FolderLock, LedgerClock } from './files.ts';
 import { History } from './history.ts';
 import { IntentBook } from './intents.ts';
@@ -244,6 +245,8 @@ async function firstEntries(
   } else if (report.kind === 'tail-dropped' || published.kind === 'missing') {
     await write('ledger.recovered', { tail: report, checkpointFile: published.kind });
   }
+  const outage = await store.readDocument(OUTAGE, OUTAGE_BYTES_MAX);
+  if (outage !== undefined) await ledger.recoverGap(readOutage(outage), OPEN_DEADLINE_MS);
   // The same size is left as it is: somebody may have added cosignatures to it.
   const isPublished = published.kind === 'present' && published.size === ledger.size;
   if (!isPublished) await ledger.publish();

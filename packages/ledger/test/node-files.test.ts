@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import {
   appendFile,
+  chmod,
+  chown,
+  mkdir,
   mkdtemp,
   readFile,
   readdir,
+  rename,
   rm,
   stat,
   symlink,
@@ -126,6 +130,73 @@ test('files are readable by their owner alone, a planted link is refused', async
   assert.equal((await refusal(openLedger(options(dir)))).code, 'KIN_LEDGER_IO');
   await writeFile(join(dir, 'plain'), '');
   assert.equal((await refusal(openLedger(options(join(dir, 'plain'))))).code, 'KIN_LEDGER_IO');
+});
+
+test('a pipe or a folder in place of a file is refused instead of waited for', async (context) => {
+  const dir = await folder(context);
+  await (await openLedger(options(dir))).close();
+  for (const name of ['log.json', 'checkpoint', 'base.bin', 'outage.json', 'lock.9']) {
+    const path = join(dir, name);
+    await rename(path, `${path}.kept`).catch(() => undefined);
+    for (const plant of [() => execFileSync('mkfifo', [path]), () => mkdir(path)]) {
+      await plant();
+      const { code, place } = await refusal(openLedger(options(dir)));
+      assert.deepEqual([code, place?.file], ['KIN_LEDGER_CORRUPT', name]);
+      await rm(path, { recursive: true });
+    }
+    await rename(`${path}.kept`, path).catch(() => undefined);
+  }
+  const segment = join(dir, 'seg/0000000000000000-0.wal');
+  await rename(segment, `${segment}.kept`);
+  execFileSync('mkfifo', [segment]);
+  assert.equal((await refusal(openLedger(options(dir)))).code, 'KIN_LEDGER_CORRUPT');
+  await rm(segment);
+  await symlink('/dev/zero', segment);
+  assert.equal((await refusal(openLedger(options(dir)))).code, 'KIN_LEDGER_IO');
+  await rm(segment);
+  await rename(`${segment}.kept`, segment);
+  await (await openLedger(options(dir))).close();
+});
+
+test('a folder that others may write in, or a linked one inside, is refused', async (context) => {
+  const dir = await folder(context);
+  await (await openLedger(options(dir))).close();
+  for (const path of [dir, join(dir, 'seg')]) {
+    await chmod(path, 0o1777);
+    const error = await refusal(openLedger(options(dir)));
+    assert.equal(error.code, 'KIN_LEDGER_UNSAFE_MODE');
+    assert.ok(error.message.includes('1777'), error.message);
+    assert.match(error.fix, /chmod/);
+    // A group that the process is in was given to it on purpose.
+    await chmod(path, 0o770);
+    await (await openLedger(options(dir))).close();
+    // Only root can give a folder to a group that it is not in.
+    if (process.getuid?.() === 0) {
+      await chown(path, 0, 54_321);
+      assert.equal((await refusal(openLedger(options(dir)))).code, 'KIN_LEDGER_UNSAFE_MODE');
+    }
+    await chmod(path, 0o700);
+  }
+  await rename(join(dir, 'seg'), join(dir, '..', 'elsewhere'));
+  await symlink('../elsewhere', join(dir, 'seg'));
+  const { code, place } = await refusal(openLedger(options(dir)));
+  assert.deepEqual([code, place?.file], ['KIN_LEDGER_CORRUPT', 'seg']);
+  await rm(join(dir, 'seg'));
+  await rename(join(dir, '..', 'elsewhere'), join(dir, 'seg'));
+  const link = join(dir, '..', 'named-by-the-caller');
+  await symlink(dir, link);
+  await (await openLedger(options(link))).close();
+});
+
+test('a draft of the lock that was left or planted is not written through', async (context) => {
+  const dir = await folder(context);
+  await (await openLedger(options(dir))).close();
+  const victim = join(dir, '..', 'victim');
+  await writeFile(victim, 'untouched');
+  for (let at = 0; at < 200; at++)
+    await symlink(victim, join(dir, `lock-draft.${process.pid}.${at}`));
+  await (await openLedger(options(dir))).close();
+  assert.equal(await readFile(victim, 'utf8'), 'untouched');
 });
 
 test('damage in a real file is located, a torn tail is dropped', async (context) => {

@@ -4,15 +4,22 @@
 // EL2. A tenant's log begins with its place in the map before anything else is recorded for it.
 // EL3. What may wait for nobody (`queued`) loses its private fields rather than its entry, and the
 //      entry says so.
+// EL4. What would be refused begins no log: a tenant's first entry is looked at before anything is
+//      written for the tenant.
 
 import type { Appended, Intent, Ledger } from '../api.ts';
+import { checkPlainKind, encodeEntry, entryMembers } from '../entry.ts';
 import { LedgerError, typedError } from '../errors.ts';
+import { intentEntry } from '../intent-entry.ts';
 import { parseNote, parseTreeHead } from '../note.ts';
 import type { Signer } from '../note.ts';
+import { OWN } from '../own.ts';
+import { checkSubject } from '../private/checks.ts';
+import { checkFields } from '../private/payload.ts';
 import type { PrivateFields } from '../private/private-fields.ts';
 import type { RetentionBasis } from '../private/port.ts';
 import type { ExportSource } from '../private/subject-export.ts';
-import { privateDigests } from '../private/disclosure.ts';
+import { privateDigests, privateMember } from '../private/disclosure.ts';
 import type { Publisher } from '../publish.ts';
 import type { LogBeginnings } from '../tenants/log-beginnings.ts';
 import { tenantProof } from '../tenants/tenant-evidence.ts';
@@ -42,6 +49,9 @@ const PAGE = 256;
 
 const sizeOf = (checkpoint: string): number =>
   Number(parseTreeHead(parseNote(checkpoint)?.text ?? '')?.size ?? 0n);
+
+/** As long as any digest. */
+const SAMPLE_DIGEST = 'A'.repeat(43);
 
 interface Members {
   readonly tenant: string;
@@ -81,6 +91,10 @@ export class EvidenceLog {
     const { scope, wait, deadlineMs } = options;
     const { core } = this.#parts;
     if (scope === undefined) return core.record(kind, detail, options);
+    if (!this.tenants.has(scope.tenant)) {
+      checkPlainKind(kind, options[OWN]);
+      this.#checkFirst(scope, { kind, detail: detail ?? null });
+    }
     let members: Members;
     let said = detail;
     try {
@@ -97,6 +111,10 @@ export class EvidenceLog {
   async intent({ scope, ...input }: ScopedIntent): Promise<Intent> {
     const { core } = this.#parts;
     if (scope === undefined) return core.intent(input);
+    if (!this.tenants.has(scope.tenant)) {
+      checkPlainKind(input.kind, input[OWN]);
+      this.#checkFirst(scope, intentEntry(input, Date.parse(this.#parts.now())));
+    }
     const members = await this.#members(scope, input.appendDeadlineMs);
     return core.intent({ ...input, members });
   }
@@ -208,13 +226,27 @@ export class EvidenceLog {
   #members(scope: EntryScope, deadlineMs: number | undefined): Members | Promise<Members> {
     const { beginnings, privacy, salt } = this.#parts;
     const { tenant, private: fields } = scope;
-    const beginning = beginnings.ensure(tenant);
-    if (beginning !== undefined) return beginning.then(() => this.#members(scope, deadlineMs));
-    if (fields === undefined || fields.length === 0) return { tenant, salt: salt() };
+    const begun = (members: Members): Members | Promise<Members> =>
+      beginnings.ensure(tenant)?.then(() => members) ?? members;
+    if (fields === undefined || fields.length === 0) return begun({ tenant, salt: salt() });
     const options = deadlineMs === undefined ? undefined : { deadlineMs };
     return privacy
       .seal(tenant, fields, options)
-      .then((digests) => ({ tenant, salt: salt(), private: digests }));
+      .then((digests) => begun({ tenant, salt: salt(), private: digests }));
+  }
+
+  /** EL4: an id, a limit, a kind, plain values and a size that would be refused later as well. */
+  #checkFirst({ tenant, private: groups = [] }: EntryScope, entry: object): void {
+    const { tenants, salt, now } = this.#parts;
+    tenants.admit(tenant);
+    let count = 0;
+    for (const { subject, fields } of groups) {
+      checkSubject(subject);
+      count += checkFields(fields);
+    }
+    const digests = Array.from({ length: count }, () => SAMPLE_DIGEST);
+    const members = { tenant, salt: salt(), private: privateMember(digests) };
+    encodeEntry({ v: 1, at: now(), ...entry, ...entryMembers(members) });
   }
 
   async #places(tenant: string): Promise<ReadonlyMap<string, TenantEntry>> {

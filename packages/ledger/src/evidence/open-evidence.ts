@@ -13,6 +13,7 @@ import type { Core } from '../open.ts';
 import type { CoreReads } from './core-reads.ts';
 import { openPrivateFields } from '../private/private-fields.ts';
 import type { PrivateFields } from '../private/private-fields.ts';
+import { PrivacyBook } from '../private/privacy-book.ts';
 import { systemRandom } from '../private/random.ts';
 import type { Random } from '../private/random.ts';
 import { openPublisher } from '../publish.ts';
@@ -30,6 +31,7 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
   const now = (): string => new Date(clock.nowMs()).toISOString();
   const opened: { close(): Promise<unknown> }[] = [];
   const salt = entrySalts(options.random ?? systemRandom());
+  const book = new PrivacyBook();
   let reads: CoreReads | undefined;
   let publisher: Publisher | undefined;
   const tenants = new TenantLogs({
@@ -41,17 +43,18 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
     const folder = options.store === undefined ? undefined : await lockFolder(files, options.dir);
     if (folder !== undefined) opened.push(folder);
     const core = await openCore(
-      { ...options, files, clock, salt, followers: [tenants] },
+      { ...options, files, clock, salt, followers: [tenants, book] },
       async (open) => {
         reads = open.reads;
         refuseOtherKey(tenants);
         publisher = await publish(options, open, tenants, files, clock);
+        opened.push(publisher);
         open.ledger.publishThrough(publisher);
       },
     );
-    opened.push(core.ledger);
     if (publisher === undefined) throw new LedgerError('KIN_LEDGER_CLOSED', 'nothing publishes');
-    opened.push(publisher);
+    // What was opened last is closed first, and the publisher needs the log.
+    opened.splice(opened.indexOf(publisher), 0, core.ledger);
     const privacy = await privateFields(options, files);
     opened.push(privacy);
     const append = (entry: Uint8Array): Promise<unknown> => core.reads.appendOwn(entry);
@@ -64,6 +67,7 @@ export async function openEvidence(options: EvidenceOptions): Promise<EvidenceLo
         core: core.ledger,
         intent: (input) => log.intent(input),
         record: (kind, detail, scoped) => log.record(kind, detail, scoped),
+        standing: () => book.standing(),
         pages: (tenant) => log.tenantPages(tenant),
       }),
     );

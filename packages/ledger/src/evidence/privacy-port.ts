@@ -4,6 +4,7 @@
 import type { Ledger } from '../api.ts';
 import { OWN } from '../own.ts';
 import type { PrivacyLedger } from '../private/port.ts';
+import type { Standing } from '../private/privacy-book.ts';
 import { privateDigests } from '../private/disclosure.ts';
 import type { ScopedAppend, ScopedIntent, TenantEntry } from './options.ts';
 
@@ -15,6 +16,8 @@ export interface PrivacyWriters {
     detail: unknown,
     options: ScopedAppend,
   ): Promise<{ readonly kind: string; readonly index?: number }>;
+  /** What the log says is in force. */
+  standing(): Standing;
   /** The entries of a tenant that are still served, in pages. */
   pages(tenant: string): AsyncIterable<readonly TenantEntry[]>;
 }
@@ -39,6 +42,7 @@ export function privacyLedger(writers: PrivacyWriters): PrivacyLedger {
       const done = await writers.record(kind, detail, { scope: { tenant }, [OWN]: true });
       return { index: done.index ?? -1 };
     },
+    standing: () => writers.standing(),
     openIntents: () =>
       core
         .openIntents()

@@ -12,12 +12,16 @@ import { verifyLedgerDir } from '../fsck.ts';
 import type { FsckObserver, FsckReport } from '../fsck.ts';
 import { nodeFiles } from '../node-files.ts';
 import type { Policy } from '../policy.ts';
+import type { MarksContent } from '../private/marks.ts';
 import type { RecordStore } from '../store.ts';
 import { TenantAudit } from '../tenants/audit.ts';
 import type { TenantAuditReport } from '../tenants/audit.ts';
 import { verifyCheckpointUnderPolicy } from '../verify.ts';
 import { Claims } from './claims.ts';
-import { verifyFrames } from './verify-frames.ts';
+import { lostMarks } from '../private/privacy-book.ts';
+import { MARKS, marksIn, verifyFrames } from './verify-frames.ts';
+import type { FramesLook } from './verify-frames.ts';
+import { PayloadHeads, PrivateAudit } from './verify-private.ts';
 
 export type EvidencePart = 'log' | 'tenants' | 'checkpoints' | 'witnessed' | 'payload' | 'keys';
 
@@ -64,6 +68,8 @@ export interface VerifyEvidenceOptions {
   readonly mapKey?: Uint8Array;
   /** With it, every cosignature is checked, and `checkpoint.witnessed` has to have its quorum. */
   readonly policy?: Policy;
+  /** Entries may hold decoys: an entry of which some payload is there is then not asked further. */
+  readonly decoys?: boolean;
 }
 
 const FINDINGS_MAX = 100;
@@ -90,6 +96,7 @@ class EvidenceCheck {
   readonly #notes: EvidenceNote[] = [];
   readonly #counts = new Map<EvidencePart, number>();
   readonly #claims: Claims;
+  readonly #heads = new PayloadHeads();
 
   constructor(files: Files, dir: string, vkey: string, options: VerifyEvidenceOptions) {
     this.#files = files;
@@ -108,10 +115,14 @@ class EvidenceCheck {
     // First what was said about the log: a writer that goes on only makes the log longer.
     await this.#attempt('checkpoints', () => this.#claims.readHistory(this.#files, this.#dir));
     await this.#attempt('witnessed', () => this.#readWitnessed());
-    const { log, tenants } = await this.#readLog();
+    // Before the log, because an entry comes after its payload and after the mark that it records.
+    const before = await this.#marks();
+    const payloads = await this.#frames('payload', { onFrame: (one) => this.#heads.learn(one) });
+    const { log, tenants, walk } = await this.#readLog();
     this.#claims.compare(log);
-    const payloads = await this.#frames('payload');
-    const keys = await this.#frames('keys');
+    const keys = await this.#frames('keys', { isNeeded: this.#heads.count > 0 });
+    await this.#attempt('payload', () => this.#compareFields(walk));
+    await this.#attempt('keys', () => this.#compareMarks(walk, before));
     return {
       kind: this.#findings.length === 0 ? 'intact' : 'damaged',
       findings: this.#findings,
@@ -127,14 +138,15 @@ class EvidenceCheck {
     };
   }
 
-  async #readLog(): Promise<Pick<EvidenceReport, 'log' | 'tenants'>> {
+  async #readLog(): Promise<Pick<EvidenceReport, 'log' | 'tenants'> & { readonly walk: Walk }> {
     const { files, store, allowUnsigned, mapKey } = this.#options;
-    let walk = new Walk(mapKey, this.#claims);
+    const begin = (): Walk => new Walk(mapKey, this.#claims, this.#heads);
+    let walk = begin();
     const log = await verifyLedgerDir(this.#dir, this.#vkey, {
       files: files ?? this.#files,
       ...(store === undefined ? {} : { store }),
       ...(allowUnsigned === undefined ? {} : { allowUnsigned }),
-      observer: () => (walk = new Walk(mapKey, this.#claims)),
+      observer: () => (walk = begin()),
     });
     if (log.kind === 'damaged') {
       for (const finding of log.findings) this.#find({ part: 'log', ...finding });
@@ -146,7 +158,7 @@ class EvidenceCheck {
         reason: `${file} at byte ${offset}: ${reason}`,
       });
     }
-    return { log, tenants: this.#tenants(walk, log) };
+    return { log, tenants: this.#tenants(walk, log), walk };
   }
 
   #tenants(walk: Walk, log: FsckReport): TenantAuditReport | undefined {
@@ -193,10 +205,43 @@ class EvidenceCheck {
     this.#find({ ...place, code, index: undefined, reason });
   }
 
-  async #frames(part: 'payload' | 'keys'): Promise<number> {
+  /** VP1, VP2 of the private fields. */
+  async #compareFields({ fields, fileOf }: Walk): Promise<void> {
+    const again = fields.isComplete ? this.#heads : new PayloadHeads();
+    if (!fields.isComplete) {
+      await verifyFrames(this.#files, this.#dir, 'payload', { onFrame: (one) => again.learn(one) });
+    }
+    const decoys = this.#options.decoys ?? false;
+    for (const { index, reason } of fields.findings(again, decoys)) {
+      const place = { file: fileOf(index), offset: undefined, index };
+      this.#find({ part: 'payload', code: 'KIN_LEDGER_CORRUPT', ...place, reason });
+    }
+    if (fields.passedOver === 0) return;
+    const reason = `${fields.passedOver} more entries whose private fields have no payload`;
+    this.#notes.push({ part: 'payload', kind: 'not-checked', reason });
+  }
+
+  /** A mark comes before its entry and goes after it: one of the two readings has it. */
+  async #compareMarks({ fields }: Walk, before: MarksContent | undefined): Promise<void> {
+    const after = await this.#marks();
+    const known = [before, after].filter((one) => one !== undefined);
+    // Missing or damaged marks are a finding already.
+    if (known.length === 0) return;
+    for (const { index, reason } of lostMarks(fields.book.standing(), ...known)) {
+      const place = { file: MARKS, offset: undefined, index };
+      this.#find({ part: 'keys', code: 'KIN_LEDGER_CORRUPT', ...place, reason });
+    }
+  }
+
+  /** What cannot be read is told by the look at the keys. */
+  async #marks(): Promise<MarksContent | undefined> {
+    return marksIn(this.#files, this.#dir).catch(() => undefined);
+  }
+
+  async #frames(part: 'payload' | 'keys', look: FramesLook): Promise<number> {
     let count = 0;
     await this.#attempt(part, async () => {
-      const found = await verifyFrames(this.#files, this.#dir, part);
+      const found = await verifyFrames(this.#files, this.#dir, part, look);
       count = found.frames;
       for (const finding of found.findings) this.#find(finding);
       this.#notes.push(...found.notes);
@@ -227,11 +272,13 @@ class EvidenceCheck {
 /** One reading of the log, entry by entry. */
 class Walk implements FsckObserver {
   readonly audit: TenantAudit;
+  readonly fields: PrivateAudit;
   readonly #claims: Claims;
   readonly #starts: { readonly file: string; readonly first: number }[] = [];
   #isWhole = false;
 
-  constructor(mapKey: Uint8Array | undefined, claims: Claims) {
+  constructor(mapKey: Uint8Array | undefined, claims: Claims, heads: PayloadHeads) {
+    this.fields = new PrivateAudit(heads);
     this.audit = new TenantAudit(mapKey === undefined ? {} : { mapKey });
     this.#claims = claims;
     claims.restart();
@@ -245,10 +292,10 @@ class Walk implements FsckObserver {
     }
     // Without its beginning nothing could be said about a tenant's log.
     if (this.#isWhole) this.audit.follow(index, entry, leaf);
+    this.fields.follow(index, entry);
     this.#claims.reached(index + 1, place);
   }
 
-  fileOf(index: number): string {
-    return this.#starts.findLast(({ first }) => first <= index)?.file ?? 'seg';
-  }
+  readonly fileOf = (index: number): string =>
+    this.#starts.findLast(({ first }) => first <= index)?.file ?? 'seg';
 }

@@ -1,5 +1,6 @@
 // Are the sealed fields and the wrapped keys whole? Every frame has checksums of its own, so that
 // nobody who checks them has to be able to read them.
+// VF2. Keys or marks that are missing beside what they protect are damage.
 // VF1. Damage counts only when it is there again on a second look: a writer may be at work.
 
 import type { Files } from '../files.ts';
@@ -9,8 +10,16 @@ import { FRAME_BYTES_MAX } from '../private/frame.ts';
 import type { Frame } from '../private/frame.ts';
 import { readKeyHead } from '../private/key-frames.ts';
 import { readMarks } from '../private/marks.ts';
+import type { MarksContent } from '../private/marks.ts';
 import { readPayloadHead } from '../private/payload.ts';
 import type { EvidenceFinding, EvidenceNote } from './verify-dir.ts';
+
+export interface FramesLook {
+  /** Sees every whole frame; those of a second look again. */
+  readonly onFrame?: (frame: Frame) => void;
+  /** Keys are expected: payloads are there. */
+  readonly isNeeded?: boolean;
+}
 
 export interface FramesReport {
   readonly frames: number;
@@ -20,16 +29,18 @@ export interface FramesReport {
 
 const FILE_BYTES_MAX = 1024 * 1024 * 1024 + FRAME_BYTES_MAX;
 const MARKS_BYTES_MAX = 16 * 1024 * 1024;
+export const MARKS = 'keys/marks.json';
 const ENDS = { payload: /^\d{8}\.pay$/, keys: /^\d{8}\.key$/ } as const;
 
 export async function verifyFrames(
   files: Files,
   dir: string,
   part: 'payload' | 'keys',
+  options: FramesLook = {},
 ): Promise<FramesReport> {
-  const first = await look(files, dir, part);
+  const first = await look(files, dir, part, options);
   if (first.findings.length === 0) return first;
-  const again = await look(files, dir, part);
+  const again = await look(files, dir, part, options);
   const seen = new Set(first.findings.map(placeOf));
   return { ...again, findings: again.findings.filter((finding) => seen.has(placeOf(finding))) };
 }
@@ -38,7 +49,12 @@ function placeOf({ file, offset, reason }: EvidenceFinding): string {
   return `${file} ${offset} ${reason}`;
 }
 
-async function look(files: Files, dir: string, part: 'payload' | 'keys'): Promise<FramesReport> {
+async function look(
+  files: Files,
+  dir: string,
+  part: 'payload' | 'keys',
+  { onFrame, isNeeded = false }: FramesLook,
+): Promise<FramesReport> {
   const findings: EvidenceFinding[] = [];
   const notes: EvidenceNote[] = [];
   const find = (file: string, offset: number, reason: string): void => {
@@ -65,15 +81,34 @@ async function look(files: Files, dir: string, part: 'payload' | 'keys'): Promis
     for (const frame of scan.frames) {
       const reason = doubtAbout(frame, part);
       if (reason !== undefined) find(file, frame.offset, reason);
+      onFrame?.(frame);
     }
   }
   if (part === 'keys') {
-    const bytes = await files.readWhole(`${dir}/keys/marks.json`, MARKS_BYTES_MAX);
-    if (bytes !== undefined && readMarks(bytes) === undefined) {
-      find('keys/marks.json', 0, 'legal holds and erasures under way cannot be read');
-    }
+    if (isNeeded && frames === 0) find('keys', 0, 'no keys beside payloads');
+    const reason = await doubtAboutMarks(files, dir, isNeeded || frames > 0);
+    if (reason !== undefined) find(MARKS, 0, reason);
   }
   return { frames, findings, notes };
+}
+
+async function doubtAboutMarks(
+  files: Files,
+  dir: string,
+  isNeeded: boolean,
+): Promise<string | undefined> {
+  const bytes = await files.readWhole(`${dir}/${MARKS}`, MARKS_BYTES_MAX);
+  if (bytes === undefined) {
+    return isNeeded ? 'missing: legal holds, restrictions and minimums are not known' : undefined;
+  }
+  if (readMarks(bytes) !== undefined) return undefined;
+  return 'legal holds and erasures under way cannot be read';
+}
+
+/** Undefined where they cannot be read: the look at the keys says so. */
+export async function marksIn(files: Files, dir: string): Promise<MarksContent | undefined> {
+  const bytes = await files.readWhole(`${dir}/${MARKS}`, MARKS_BYTES_MAX);
+  return bytes === undefined ? undefined : readMarks(bytes);
 }
 
 function doubtAbout(frame: Frame, part: 'payload' | 'keys'): string | undefined {

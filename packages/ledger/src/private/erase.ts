@@ -7,12 +7,13 @@
 //     finished at the next start, and one that never got an intent is forgotten.
 // Z2. A legal hold refuses before anything is written, and names the hold.
 // Z3. The log gets a random id, the tenant, the basis and counts: nothing about the person.
+// Z4. An erasure that could not begin leaves the person as before, also on a full disk.
 
-import { LedgerError, isLedgerError } from '../errors.ts';
+import { LedgerError, isLedgerError, typedError } from '../errors.ts';
 import type { JsonValue } from '../json.ts';
 import { basisDetail, checkSubject, checkTenant, isObject } from './checks.ts';
 import type { Destroyed } from './key-ring.ts';
-import type { ErasingMark, Hold } from './marks.ts';
+import type { ErasingMark, Hold, Restriction } from './marks.ts';
 import { randomId, tagText } from './parts.ts';
 import type { PrivateParts } from './parts.ts';
 import { ERASE, ERASED_PAGE, ERASE_VOID } from './port.ts';
@@ -56,7 +57,7 @@ export class Erasures {
     const { tenant, subject } = input;
     checkTenant(tenant);
     checkSubject(subject);
-    const basis = basisDetail('erasure', input.basis);
+    const basis = basisDetail('erasure', input.basis, subject);
     const port = ledger();
     const row = await keys.find(tenant, subject);
     const running = row === undefined ? undefined : this.#running.get(row);
@@ -129,7 +130,7 @@ export class Erasures {
       // With an unknown fate the intent may be open: only the next start can tell.
       const unknown = isLedgerError(cause) && cause.inLog === 'unknown';
       if (!unknown) await this.#unmark(mark, row);
-      throw cause;
+      throw typedError(cause, 'the erasure could not be recorded');
     }
     return this.#finish(mark, row, index);
   }
@@ -154,23 +155,36 @@ export class Erasures {
       await names.add(digests);
     }
     const counts = { payloads: rows.length, fields: names.fields };
-    const detail = { canary, erasure, ...counts, named: await names.rest(), tenant };
+    // Nobody is restricted while being erased: these are all of them. The log has to say that they
+    // end, or their marks would be missed.
+    const isTheirs = (one: Restriction): boolean => one.tag === mark.tag && one.tenant === tenant;
+    const ended = marks.content.restrictions.filter(isTheirs).map((one) => one.restriction);
+    const restrictions = ended.length === 0 ? {} : { restrictions: ended };
+    const named = await names.rest();
+    const detail = { canary, erasure, ...counts, named, ...restrictions, tenant };
     await ledger().outcome(index, { result: 'succeeded', detail });
     await marks.change((now) => ({
       ...now,
       erasing: now.erasing.filter((other) => other.erasure !== erasure),
-      restrictions: now.restrictions.filter((other) => other.tag !== mark.tag),
+      restrictions: now.restrictions.filter((other) => !isTheirs(other)),
     }));
     return { kind: 'erased', erasure, index, ...counts, canary };
   }
 
   async #unmark(mark: ErasingMark, row: number): Promise<void> {
     const { keys, marks } = this.#parts;
-    await marks.change((now) => ({
-      ...now,
-      erasing: now.erasing.filter(({ erasure }) => erasure !== mark.erasure),
-    }));
-    keys.setErasing(row, mark.tenant, false);
+    const isOther = ({ erasure }: ErasingMark): boolean => erasure !== mark.erasure;
+    try {
+      // Where the disk refused the mark, it may refuse the next change as well: none is needed.
+      if (marks.content.erasing.every(isOther)) return;
+      await marks.change((now) => ({ ...now, erasing: now.erasing.filter(isOther) }));
+    } catch (cause) {
+      marks.dropLater(mark.erasure);
+      throw cause;
+    } finally {
+      // Z4. A mark that stays on the disk goes with the next change: it has no intent.
+      keys.setErasing(row, mark.tenant, false);
+    }
   }
 }
 

@@ -3,7 +3,7 @@
 // H1. A hold protects before it is recorded, and is recorded as released before it ends: whatever
 //     happens in between errs on the side of keeping. A restriction likewise.
 
-import { LedgerError } from '../errors.ts';
+import { LedgerError, isLedgerError } from '../errors.ts';
 import { basisDetail, checkReference, checkSubject, checkTenant } from './checks.ts';
 import type { Hold, Restriction } from './marks.ts';
 import { randomId, tagText } from './parts.ts';
@@ -29,7 +29,7 @@ export async function placeHold(parts: PrivateParts, input: HoldInput): Promise<
   const { tenant, subject } = input;
   checkTenant(tenant);
   if (subject !== undefined) checkSubject(subject);
-  const basis = basisDetail('hold', input.basis);
+  const basis = basisDetail('hold', input.basis, subject);
   const port = ledger();
   const tag = subject === undefined ? null : tagText(await keys.tagOf(tenant, subject));
   const draft: Hold = { hold: randomId(random), tenant, tag, basis, index: -1 };
@@ -48,6 +48,8 @@ export async function placeHold(parts: PrivateParts, input: HoldInput): Promise<
     const { index } = await port.record(HOLD_PLACED, { basis, hold, scope, tenant }, tenant);
     placed = { ...draft, index };
   } catch (cause) {
+    // H1. With an unknown fate the log may still say so: it is kept until somebody releases it.
+    if (isUnknown(cause)) throw cause;
     await marks.change((now) => ({ ...now, holds: now.holds.filter((one) => one.hold !== hold) }));
     throw cause;
   }
@@ -78,24 +80,30 @@ export async function restrict(parts: PrivateParts, input: RestrictInput): Promi
   const { tenant, subject } = input;
   checkTenant(tenant);
   checkSubject(subject);
-  const basis = basisDetail('restriction', input.basis);
+  const basis = basisDetail('restriction', input.basis, subject);
   const port = ledger();
   const tag = tagText(await keys.tagOf(tenant, subject));
   const restriction = randomId(random);
   const draft: Restriction = { restriction, tenant, tag, basis, index: -1 };
   const isOther = (one: Restriction): boolean => one.restriction !== restriction;
-  await marks.change((now) => ({ ...now, restrictions: [...now.restrictions, draft] }));
+  await marks.change((now) => {
+    const isLate = now.erasing.some((mark) => mark.tenant === tenant && mark.tag === tag);
+    if (isLate) throw new LedgerError('KIN_LEDGER_ERASING', 'an erasure is already under way');
+    return { ...now, restrictions: [...now.restrictions, draft] };
+  });
   let placed: Restriction;
   try {
     const { index } = await port.record(RESTRICTED, { basis, restriction, tenant }, tenant);
     placed = { ...draft, index };
   } catch (cause) {
+    if (isUnknown(cause)) throw cause;
     await marks.change((now) => ({ ...now, restrictions: now.restrictions.filter(isOther) }));
     throw cause;
   }
   await marks.change((now) => ({
     ...now,
-    restrictions: [...now.restrictions.filter(isOther), placed],
+    // Unless an erasure has ended it meanwhile.
+    restrictions: now.restrictions.map((one) => (isOther(one) ? one : placed)),
   }));
   return placed;
 }
@@ -116,6 +124,10 @@ export async function unrestrict(
     restrictions: now.restrictions.filter((one) => one.restriction !== restriction),
   }));
   return { index };
+}
+
+function isUnknown(cause: unknown): boolean {
+  return isLedgerError(cause) && cause.inLog === 'unknown';
 }
 
 function unknown(what: string, id: string): LedgerError {

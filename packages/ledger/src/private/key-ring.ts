@@ -95,6 +95,11 @@ export class KeyRing {
     for (const file of unfinished) await this.#rewrite(file);
   }
 
+  /** Of tenants or people: once there is one, a tenant's key is always there. */
+  get hasKeys(): boolean {
+    return this.#stored.size > 0 || this.table.rows > 0;
+  }
+
   get subjects(): number {
     return this.table.rows;
   }

@@ -68,10 +68,7 @@ export interface SealInput {
 
 export function sealPayload(input: SealInput): Sealed {
   const { key, tenant, fields, salt } = input;
-  const names = Object.keys(fields);
-  if (names.length === 0 || names.length > DIGESTS_MAX) {
-    throw invalid(`1 to ${DIGESTS_MAX} private fields, not ${names.length}`);
-  }
+  const names = namesOf(fields);
   const texts: string[] = [];
   for (const name of names) texts.push(disclosureText(salt(), name, fields[name]));
   const all = texts.join('\n');
@@ -86,6 +83,25 @@ export function sealPayload(input: SealInput): Sealed {
   // What is personal does not stay behind.
   plain.fill(0, 0, bytes);
   return { digests, frame };
+}
+
+/** How many digests these fields make; throws as sealing them would. */
+export function checkFields(fields: Readonly<Record<string, unknown>>): number {
+  const names = namesOf(fields);
+  let chars = 0;
+  for (const name of names) chars += disclosureText('', name, fields[name]).length;
+  if (chars > PAYLOAD_TEXT_MAX) throw tooLong(chars);
+  return names.length;
+}
+
+function namesOf(fields: Readonly<Record<string, unknown>>): readonly string[] {
+  const names = Object.keys(fields);
+  if (names.length > 0 && names.length <= DIGESTS_MAX) return names;
+  throw invalid(`1 to ${DIGESTS_MAX} private fields, not ${names.length}`);
+}
+
+function tooLong(bytes: number): LedgerError {
+  return invalid(`private fields of ${bytes} bytes, ${PAYLOAD_TEXT_MAX} are the most`);
 }
 
 /** Into the frame, and as texts: one call encodes them all, each with a zero byte behind it. */
@@ -122,7 +138,7 @@ function roomFor(text: string): Buffer {
   if (3 * text.length <= SCRATCH.length) return SCRATCH;
   const bytes = Buffer.byteLength(text);
   if (bytes <= PAYLOAD_TEXT_MAX) return Buffer.allocUnsafeSlow(bytes);
-  throw invalid(`private fields of ${bytes} bytes, ${PAYLOAD_TEXT_MAX} are the most`);
+  throw tooLong(bytes);
 }
 
 function disclosureText(salt: string, name: string, value: unknown): string {

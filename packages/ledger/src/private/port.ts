@@ -2,6 +2,7 @@
 // closed lists; the ledger is behind a narrow port, so that either side is tested alone.
 
 import type { JsonValue } from '../json.ts';
+import type { Standing } from './privacy-book.ts';
 
 /** Kinds and actions that these modules write. They hold random ids and codes, nothing personal. */
 export const ERASE = 'privacy.erase';
@@ -34,6 +35,8 @@ export interface PrivacyLedger {
   ): Promise<unknown>;
   record(kind: string, detail: JsonValue, tenant: string): Promise<{ readonly index: number }>;
   openIntents(): readonly OpenPrivacyIntent[];
+  /** What the log says is in force; with it, lost marks are noticed at the start. */
+  standing?(): Standing;
   /** Log index of the entry that carries each digest; undefined where it is not known. */
   locate?(
     tenant: string,

@@ -1,5 +1,7 @@
 // How does an entry get private fields that can be forgotten later? This is the door: seal first,
 // put the digests into the entry, append it; read, hold, restrict, erase and export afterwards.
+// A4. A folder that lacks its marks or its keys is refused, as are marks that know less than the
+//     log; an open that fails closes its files.
 // A3. `seal` resolves when the disclosures are durable: no entry commits to a field that a crash
 //     can still lose.
 
@@ -23,6 +25,7 @@ import type { PrivateParts } from './parts.ts';
 import { PayloadStore } from './payload-store.ts';
 import { sealPayload } from './payload.ts';
 import type { PrivacyLedger } from './port.ts';
+import { lostMarks } from './privacy-book.ts';
 import { saltSource, systemRandom } from './random.ts';
 import type { Random } from './random.ts';
 import { resumeRetention, retain } from './retain.ts';
@@ -122,13 +125,7 @@ export async function openPrivateFields(options: PrivateFieldsOptions): Promise<
   });
   const marks = new Marks(files, `${dir}/keys`);
   try {
-    await keys.recover();
-    await marks.recover();
-    // Before anything is sealed: what is being erased takes no more, though `start` comes later.
-    for (const { key, tenant } of marks.content.erasing) {
-      keys.setErasing(keys.table.rowOfId(Buffer.from(key, 'hex')), tenant, true);
-    }
-    const recovery = await payloads.recover();
+    const recovery = await recoverAll(keys, marks, payloads);
     const keyStore = options.wrapper.describe();
     return new PrivateFields(
       { keys, payloads, marks, clock, random, deadlineMs },
@@ -136,8 +133,33 @@ export async function openPrivateFields(options: PrivateFieldsOptions): Promise<
       keyStore,
     );
   } catch (cause) {
+    await Promise.allSettled([payloads.close(CLOSE_DEADLINE_MS), keys.close(CLOSE_DEADLINE_MS)]);
     throw typedError(cause, `cannot open the private fields in ${dir}`);
   }
+}
+
+/** A4. Keys before payloads, whose rows name them. */
+async function recoverAll(
+  keys: KeyRing,
+  marks: Marks,
+  payloads: PayloadStore,
+): Promise<FrameRecovery> {
+  await keys.recover();
+  const { hasKeys } = keys;
+  const found = await marks.recover();
+  // Before anything is sealed: what is being erased takes no more, though `start` comes later.
+  for (const { key, tenant } of marks.content.erasing) {
+    keys.setErasing(keys.table.rowOfId(Buffer.from(key, 'hex')), tenant, true);
+  }
+  const recovery = await payloads.recover();
+  const hasPayloads = payloads.payloads + recovery.damaged.length > 0;
+  if (found === 'missing' && (hasKeys || hasPayloads)) {
+    throw marks.damaged('is missing beside what it protects: legal holds would be forgotten');
+  }
+  // The key of a tenant stays when its people are erased.
+  if (hasPayloads && !hasKeys) throw marks.damaged('lies beside no keys, and payloads are there');
+  if (found === 'missing') await marks.create();
+  return recovery;
 }
 
 export class PrivateFields {
@@ -163,6 +185,10 @@ export class PrivateFields {
 
   /** Takes up what was cut off: open erasures and retentions are finished first. */
   async start(ledger: PrivacyLedger): Promise<StartReport> {
+    // A4. Before anything is erased: the log knows of every hold.
+    const standing = ledger.standing?.();
+    const [lost] = standing === undefined ? [] : lostMarks(standing, this.#parts.marks.content);
+    if (lost !== undefined) throw this.#parts.marks.damaged(lost.reason, lost.index);
     this.#ledger = ledger;
     const erasures = await this.#erasures.resume();
     const retentions = await resumeRetention(this.#parts);

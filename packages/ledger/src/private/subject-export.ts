@@ -39,7 +39,7 @@ export async function* exportSubject(
   const { tenant, subject, ref } = input;
   checkTenant(tenant);
   checkSubject(subject);
-  checkReference(ref);
+  checkReference(ref, subject);
   const row = await keys.find(tenant, subject);
   await payloads.idle();
   const rows: number[] = [];

@@ -200,6 +200,14 @@ test('beside a running writer nothing is taken for damage', async () => {
     for (let at = 0; at < 40; at++) {
       await log.record('service.audit', { at }, { scope: { tenant: 'north', private: [ann] } });
       if (at % 10 === 0) await log.core.publish();
+      const about = { tenant: 'north', subject: ann.subject };
+      if (at % 4 === 1) {
+        const basis = { code: 'litigation', ref: 'case-8' } as const;
+        const { hold } = await log.privacy.placeHold({ ...about, basis });
+        await log.privacy.releaseHold(hold, 'case-8/end');
+      }
+      const basis = { code: 'gdpr-17-1-b', ref: 'case-7' } as const;
+      if (at % 9 === 3) await log.privacy.erase({ ...about, basis });
     }
   })();
   for (let round = 0; round < 5; round++) {

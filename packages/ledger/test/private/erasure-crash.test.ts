@@ -22,6 +22,8 @@ import {
 import { statesAt } from './support.ts';
 import type { Bench } from './support.ts';
 
+const HOLD = { code: 'litigation', ref: 'CASE-1' } as const;
+const RESTRICT = { code: 'gdpr-18-1-a', ref: 'DSR-9' } as const;
 const INPUT = { tenant: TENANT, subject: ALICE.subject, basis: BASIS } as const;
 
 /** What must not be on the disk after an erasure: everything that is or opens the fields. */
@@ -334,5 +336,38 @@ test('retain T2: one that was cut off is finished at the next start', async () =
     assert.ok((await statesAt(two, young)).every((state) => state.includes('=')));
     await two.close();
     if (done) return;
+  }
+});
+
+test('marks T1, PB1: power cut at every operation: no hold is lost', async () => {
+  const hold = { tenant: TENANT, subject: BOB.subject, basis: HOLD } as const;
+  const restrict = { tenant: TENANT, subject: ALICE.subject, basis: RESTRICT } as const;
+  for (const kept of [true, false]) {
+    for (let at = 1, isThrough = false; !isThrough && at < 300; at++) {
+      const dying = diskThatDies();
+      const one = await bench(dying.files, { random: seededRandom(at) });
+      await record(one, [ALICE, BOB]);
+      dying.crashAt = dying.operations + at;
+      const done = { placed: '', releasing: false, released: false };
+      try {
+        done.placed = (await one.fields.placeHold(hold)).hold;
+        await one.fields.restrict(restrict);
+        await one.fields.erase(INPUT);
+        done.releasing = true;
+        await one.fields.releaseHold(done.placed, 'CASE-1/end');
+        done.released = true;
+        isThrough = true;
+      } catch {
+        // The crash, seen from inside.
+      }
+      dying.crashAt = Infinity;
+      dying.files.crash({ keepSector: () => kept, keepNames: () => kept });
+      const two = await bench(dying.files);
+      const held = two.fields.marks().holds.map((one) => one.hold);
+      if (done.released) assert.deepEqual(held, []);
+      else if (done.placed !== '' && !done.releasing)
+        assert.ok(held.includes(done.placed), `cut ${at}`);
+      await two.close();
+    }
   }
 });

@@ -6,6 +6,7 @@ import { MemoryFiles } from '../../src/index.ts';
 import type { Files, Ledger } from '../../src/index.ts';
 import { privateDigests } from '../../src/private/disclosure.ts';
 import type { PrivacyLedger } from '../../src/private/port.ts';
+import { PrivacyBook } from '../../src/private/privacy-book.ts';
 import { openPrivateFields } from '../../src/private/private-fields.ts';
 import type {
   PrivateFields,
@@ -31,7 +32,7 @@ export interface Bench {
 }
 
 /** What the wiring in the ledger will do; here over its public face. */
-export function portOf(ledger: Ledger): PrivacyLedger {
+export function portOf(ledger: Ledger, book: PrivacyBook): PrivacyLedger {
   const page = async (): Promise<readonly { index: number; digests: readonly string[] }[]> => {
     const all: { index: number; digests: readonly string[] }[] = [];
     while (all.length < ledger.size) {
@@ -53,6 +54,7 @@ export function portOf(ledger: Ledger): PrivacyLedger {
     outcome: (index, outcome) => ledger.closeIntent(index, outcome),
     record: (kind, detail, tenant) =>
       ledger.record(kind, detail, { members: { salt: newSalt(), tenant }, [OWN]: true }),
+    standing: () => book.standing(),
     openIntents: () =>
       ledger.openIntents().map(({ index, kind, detail }) => ({ index, action: kind, detail })),
     locate: async (_tenant, digests) => {
@@ -78,10 +80,11 @@ export async function bench(
   options: BenchOptions = {},
 ): Promise<Bench> {
   const clock = new FakeClock();
-  const ledger = await openLedger(files, { clock });
+  const book = new PrivacyBook();
+  const ledger = await openLedger(files, { clock, followers: [book] });
   try {
     const fields = await openFields(files, { clock, ...options });
-    const whole = portOf(ledger);
+    const whole = portOf(ledger, book);
     const { locate: _locate, ...blind } = whole;
     const port = options.withoutLocate === true ? blind : whole;
     await fields.start(port);
