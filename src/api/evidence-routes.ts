@@ -19,6 +19,8 @@ import {
 } from './evidence-schemas.ts';
 import type { EraseRequest, HoldRequest, LogScope, RestrictRequest } from './evidence-port.ts';
 import type { LegalBasis, SubjectExportRequest, TileAnswer } from './evidence-port.ts';
+import { asKinError } from './failure.ts';
+import { pageLimit, pageOf } from './pages.ts';
 import type { RawAnswer, Route } from './route.ts';
 import { get, post, raw, remove } from './route.ts';
 import { flag, integer, list, maybe, object, string, tenantId, withDefault } from './schema.ts';
@@ -118,7 +120,8 @@ const tenantLedger: readonly Route[] = [
     id: 'listTenantEntries',
     url: '/v1/tenants/:tenant/ledger/entries',
     tag: 'evidence',
-    summary: "Entries of a tenant's log; private fields stay sealed unless `reveal` is asked for",
+    summary:
+      "Entries of a tenant's log, 4 MiB a page; private fields stay sealed unless `reveal` asks",
     params: inTenant,
     query: object<{ from: number; limit: number; reveal: boolean }>({
       from: withDefault(index, 0),
@@ -129,8 +132,10 @@ const tenantLedger: readonly Route[] = [
     admits: ['auditor', 'tenant'],
     asks: ({ params, query }) =>
       ofTenant('ReadTenantLog', ...(query.reveal ? (['RevealPrivate'] as const) : []))({ params }),
-    run: ({ evidence, params, query, actor }) =>
-      evidence().port.tenantEntries({ tenant: params.tenant, ...query }, actor),
+    run: ({ evidence, params: { tenant }, query: { from, limit, reveal }, actor, principal }) =>
+      pageOf({ from, limit: pageLimit(principal, limit, reveal) }, (piece) =>
+        evidence().port.tenantEntries({ tenant, ...piece, reveal }, actor),
+      ),
   }),
   get({
     id: 'proveTenantHead',
@@ -157,11 +162,26 @@ const tenantLedger: readonly Route[] = [
       answer: tenantProof,
       admits: ['auditor', 'tenant'],
       asks: ofTenant('Prove'),
-      run: ({ evidence, params, actor }) =>
-        evidence().port.tenantProof(params.tenant, { kind, index: params.index }, actor),
+      run: ({ evidence, params: { tenant, index: of }, actor }) =>
+        evidence()
+          .port.tenantProof(tenant, { kind, index: of }, actor)
+          .catch(async (error: unknown) => {
+            if (asKinError(error)?.code !== 'KIN_LEDGER_NO_PROOF') throw error;
+            const { size } = await evidence().port.tenantHead(tenant, actor);
+            throw of < size ? error : beyond(of, size);
+          }),
     }),
   ),
 ];
+
+/** Waiting for the next epoch would not help. */
+function beyond(wanted: number, size: number): KinError {
+  return new KinError(
+    'KIN_LEDGER_RANGE',
+    `there is no entry ${wanted} in a log of ${size}`,
+    `Ask for an entry below ${size}.`,
+  );
+}
 
 const publishing: readonly Route[] = [
   get({

@@ -2,6 +2,7 @@
 // code? One table for the API (status) and the CLI (exit code), so that both always agree.
 //
 //   FA1. What is not a KinError is a bug: its text never leaves the process.
+//   FA2. Others than the operator get the code of a failure inside, and no path of this machine.
 import { KinError } from '../model/errors.ts';
 import type { KinErrorCode } from '../model/errors.ts';
 import type { Problem } from './contract.ts';
@@ -23,7 +24,8 @@ const CLASSES: readonly (readonly [RegExp, FailureClass])[] = [
   [/^KIN_API_HOST_REFUSED$/u, 'refused'],
   [/^KIN_API_INTERNAL$/u, 'bug'],
   [/^KIN_API_(?:ROUTE_UNKNOWN|NOT_FOUND)$/u, 'missing'],
-  [/^KIN_API_(?:TOO_MANY_STREAMS|STOPPING|UNREACHABLE)$/u, 'unavailable'],
+  [/^KIN_API_(?:TOO_MANY|TOO_MANY_STREAMS|STOPPING|UNREACHABLE)$/u, 'unavailable'],
+  [/^KIN_ACCESS_UNRECORDED$/u, 'unavailable'],
   [/^KIN_(?:API_|NAME_INVALID|USAGE)/u, 'bad-request'],
   [/^KIN_NOT_RUNNING$/u, 'not-running'],
   [/^KIN_(?:MANIFEST|STATE|PORT|PLATFORM|SETUP|SECRET|CONFIG|POSTGRES)/u, 'configuration'],
@@ -72,6 +74,7 @@ export const exitCodeOf = (code: KinErrorCode): number => EXIT[failureClass(code
 const SPECIAL: Readonly<Partial<Record<KinErrorCode, number>>> = {
   KIN_API_TOO_LARGE: 413,
   KIN_API_MEDIA_TYPE: 415,
+  KIN_API_TOO_MANY: 429,
 };
 
 export const httpStatusOf = (code: KinErrorCode): number =>
@@ -100,6 +103,31 @@ export function problemOf(error: unknown, requestId: string): Problem {
     fix: known.fix,
     requestId,
   };
+}
+
+/** Their texts speak of what was asked, never of where it lies. */
+const TELLING: ReadonlySet<FailureClass> = new Set([
+  'unauthorized',
+  'bad-request',
+  'missing',
+  'refused',
+]);
+const TELLING_CODES: readonly RegExp[] = [
+  /^KIN_(?:API|ACCESS)_/u,
+  /^KIN_LEDGER_(?:HELD|ERASING|NO_PROOF|OPTION_INVALID|PRUNED|RANGE|TENANT_UNKNOWN)$/u,
+];
+
+/** FA2. */
+export function toldOutside(error: KinError): KinError {
+  const { code } = error;
+  if (TELLING_CODES.some((pattern) => pattern.test(code))) return error;
+  if (TELLING.has(failureClass(code)) && !code.startsWith('KIN_LEDGER_')) return error;
+  return new KinError(
+    code,
+    'the control plane cannot answer this now',
+    'Try again later, or tell the operator the request id: the reason is in the log.',
+    { cause: error },
+  );
 }
 
 function internal(): KinError {

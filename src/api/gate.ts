@@ -8,6 +8,8 @@
 //        before every policy.
 //   GT4. Reads of tenants' logs, reads by others than the operator, acts and refusals are
 //        recorded.
+//   GT5. Private fields leave only after the record that they were shown is durable.
+//   GT6. Tenants and auditors have limits (limits.ts), taken before a body is read.
 import type { IncomingHttpHeaders } from 'node:http';
 import { KinError } from '../model/errors.ts';
 import type { Access } from '../tenancy/access.ts';
@@ -16,8 +18,9 @@ import { isAuditorToken } from '../tenancy/auditors.ts';
 import type { AccessNotes } from '../tenancy/notes.ts';
 import { isAct, isRecorded } from '../tenancy/notes.ts';
 import type { Asked, Principal } from '../tenancy/principal.ts';
-import { logName } from '../tenancy/principal.ts';
+import { logName, principalName } from '../tenancy/principal.ts';
 import { bearerOf, unauthorized } from './guard.ts';
+import type { CallLimits } from './limits.ts';
 import type { Question, Route } from './route.ts';
 import { sameToken } from './token.ts';
 
@@ -30,6 +33,13 @@ export interface GateParts {
   readonly notes: AccessNotes;
   readonly auditors: AuditorBook | undefined;
   readonly tenantOfKey: TenantOfKey | undefined;
+  readonly limits: CallLimits;
+}
+
+export interface Entered {
+  readonly principal: Principal;
+  /** GT6. To be called once the answer is out, or the caller is gone. */
+  readonly leave: () => void;
 }
 
 export interface Granted {
@@ -38,14 +48,16 @@ export interface Granted {
 }
 
 export interface Gate {
-  /** GT1, GT2. Throws KIN_API_UNAUTHORIZED or KIN_ACCESS_DENIED. */
-  enter(headers: IncomingHttpHeaders, route: Route | undefined): Promise<Principal>;
-  /** GT3 and the policies. Throws KIN_ACCESS_DENIED. */
+  /** GT1, GT2, GT6. Throws KIN_API_UNAUTHORIZED, KIN_API_TOO_MANY or KIN_ACCESS_DENIED. */
+  enter(headers: IncomingHttpHeaders, route: Route | undefined): Promise<Entered>;
+  /** GT3, the policies, and GT6 for reveals. Throws KIN_ACCESS_DENIED or KIN_API_TOO_MANY. */
   decide(
     principal: Principal,
     route: Route,
     question: Question<unknown, unknown, unknown>,
   ): readonly Granted[];
+  /** GT5: waits until it is written who sees private fields; throws when it cannot be. */
+  revealing(actor: string, granted: readonly Granted[]): Promise<void>;
   /** GT4, once it was answered. */
   answered(principal: Principal, actor: string, granted: readonly Granted[]): void;
 }
@@ -67,8 +79,10 @@ export function openGate(parts: GateParts): Gate {
         notes.denied(undefined, { action: 'enter', log: 'api' }, UNKNOWN);
         throw unauthorized();
       }
+      const leave = placeOf(parts.limits, principal, route);
       const admits = route?.admits ?? ['operator'];
-      if (admits.includes(principal.kind)) return principal;
+      if (admits.includes(principal.kind)) return { principal, leave };
+      leave();
       // GT2.
       throw deny(principal, { action: route?.id ?? 'unknown', log: 'api' }, NOT_ADMITTED);
     },
@@ -77,20 +91,42 @@ export function openGate(parts: GateParts): Gate {
       if (principal.kind === 'tenant' && namesAnother(principal.tenant, question)) {
         throw deny(principal, { action: route.id, log: 'api' }, OTHER_TENANT);
       }
-      return all.map((asked) => {
+      const granted = all.map((asked) => {
         const decision = access.decide(principal, asked.action, asked.resource);
         if (decision.kind === 'allow') return { asked, policy: decision.policy };
         throw deny(principal, { action: asked.action, log: logName(asked.resource) }, decision);
       });
+      const reveals = route.method === 'GET' && granted.some(isReveal);
+      if (reveals && principal.kind !== 'operator') {
+        parts.limits.spend(principalName(principal), 'reveal');
+      }
+      return granted;
+    },
+    async revealing(actor, granted) {
+      for (const { asked, policy } of granted.filter(isReveal)) {
+        await notes.revealing(actor, asked.resource, policy);
+      }
     },
     answered(principal, actor, granted) {
       for (const { asked, policy } of granted) {
         const { action, resource } = asked;
+        // GT5: written already.
+        if (action === 'RevealPrivate') continue;
         if (isAct(action)) notes.acted(actor, action, resource, policy);
         else if (isRecorded(principal, resource)) notes.read(principal, action, resource, policy);
       }
     },
   };
+}
+
+const isReveal = ({ asked }: Granted): boolean => asked.action === 'RevealPrivate';
+const nothing = (): void => undefined;
+
+/** GT6. */
+function placeOf(limits: CallLimits, principal: Principal, route: Route | undefined): () => void {
+  if (principal.kind === 'operator') return nothing;
+  const isHeavy = route?.admits.includes(principal.kind) === true && route.method !== 'GET';
+  return limits.enter(principalName(principal), isHeavy ? 'heavy' : 'read');
 }
 
 const UNKNOWN = { reason: 'unknown-token', policy: 'tokens' };

@@ -5,7 +5,7 @@
 //        says what is asked of whose log, so that it can be decided.
 import type { AuditorBook } from '../tenancy/auditors.ts';
 import type { NotePort } from '../tenancy/notes.ts';
-import type { Asked, PrincipalKind } from '../tenancy/principal.ts';
+import type { Asked, Principal, PrincipalKind } from '../tenancy/principal.ts';
 import type { EvidencePort } from './evidence-port.ts';
 import type { Actor, ControlPort } from './port.ts';
 import type { Schema } from './schema.ts';
@@ -19,6 +19,7 @@ export interface Input<P, Q, B> {
   /** Only for operations of `EVIDENCE_ROUTES`, which are served where there is one. */
   readonly evidence: () => EvidenceParts;
   readonly actor: Actor;
+  readonly principal: Principal;
 }
 
 export interface EvidenceParts {

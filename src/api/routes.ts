@@ -16,6 +16,7 @@ import {
   runAnswer,
   scaleAnswer,
 } from './answer-schemas.ts';
+import { pageOf } from './pages.ts';
 import type { Route } from './route.ts';
 import { get, post, remove } from './route.ts';
 import { flag, integer, list, object, oneOf, string, withDefault } from './schema.ts';
@@ -243,7 +244,7 @@ const evidence: readonly Route[] = [
     id: 'listLedgerEntries',
     url: '/v1/ledger/entries',
     tag: 'evidence',
-    summary: 'Entries of the ledger from an index on',
+    summary: 'Entries of the ledger from an index on, 4 MiB a page',
     query: object<{ from: number; limit: number }>({
       from: withDefault(integer(0, Number.MAX_SAFE_INTEGER), 0),
       limit,
@@ -251,7 +252,8 @@ const evidence: readonly Route[] = [
     answer: list(ledgerEntry),
     admits: ['auditor'],
     asks: () => READ,
-    run: ({ control, query }) => control.ledgerEntries(query.from, query.limit),
+    run: ({ control, query }) =>
+      pageOf(query, (piece) => control.ledgerEntries(piece.from, piece.limit)),
   }),
   get({
     id: 'proveLedgerEntry',

@@ -10,20 +10,24 @@ import { Readable } from 'node:stream';
 import swagger from '@fastify/swagger';
 import { Ajv } from 'ajv';
 import fastify from 'fastify';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest, FastifyServerOptions } from 'fastify';
 import { KinError, messageOf } from '../model/errors.ts';
 import { lateAccess } from '../tenancy/access.ts';
 import { openNotes } from '../tenancy/notes.ts';
-import type { AccessNotes } from '../tenancy/notes.ts';
+import type { AccessNotes, RecordPort } from '../tenancy/notes.ts';
 import type { Principal } from '../tenancy/principal.ts';
 import type { Clock, Ids, Log } from '../world/clock.ts';
+import { inside } from './caller.ts';
+import type { Caller } from './caller.ts';
 import { EventHub } from './events.ts';
 import type { EventLimits } from './events.ts';
 import { EVIDENCE_ROUTES } from './evidence-routes.ts';
-import { asKinError, problemOf } from './failure.ts';
+import { asKinError, problemOf, toldOutside } from './failure.ts';
 import { openGate } from './gate.ts';
 import type { Gate, TenantOfKey } from './gate.ts';
 import { actorOf, PUBLIC_PATHS, refusalOf } from './guard.ts';
+import { callLimits, TooManyCalls } from './limits.ts';
+import type { CallLimitOptions } from './limits.ts';
 import { metricsText } from './metrics.ts';
 import { openApiOptions, operationSchema } from './openapi.ts';
 import type { ControlPort } from './port.ts';
@@ -38,6 +42,8 @@ const BODY_BYTES = 1_310_720;
 export interface EvidenceApi extends EvidenceParts {
   readonly tenantOfKey: TenantOfKey;
   readonly nowMs: () => number;
+  /** Durable when it resolves. Without it no private field is shown. */
+  readonly record?: RecordPort;
 }
 
 export interface ControlApiOptions {
@@ -55,6 +61,8 @@ export interface ControlApiOptions {
   readonly ids: Pick<Ids, 'next'>;
   readonly log: Log;
   readonly eventLimits?: EventLimits;
+  /** Of each tenant and auditor. */
+  readonly callLimits?: CallLimitOptions;
 }
 
 export interface ControlApi {
@@ -67,11 +75,10 @@ export interface ControlApi {
 export async function startControlApi(options: ControlApiOptions): Promise<ControlApi> {
   assertLoopback(options.host);
   const hub = new EventHub(options.control, options.clock, options.log, options.eventLimits);
-  const app = newApp(options);
   const address: { port: number } = { port: options.port };
   const { notes, gate } = gateOf(options);
-  const callers = new WeakMap<FastifyRequest, Principal>();
-  app.addHook('onRequest', async (request, reply) => {
+  const callers = new WeakMap<FastifyRequest, Caller>();
+  const letIn = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     reply.header('x-request-id', request.id).header('cache-control', 'no-store');
     reply.header('x-content-type-options', 'nosniff');
     const refusal = refusalOf(request.headers, address.port);
@@ -79,9 +86,34 @@ export async function startControlApi(options: ControlApiOptions): Promise<Contr
     const path = request.raw.url?.split('?', 1)[0] ?? '';
     if (PUBLIC_PATHS.has(path)) return;
     const { operation } = request.routeOptions.config as { readonly operation?: Route };
-    callers.set(request, await gate.enter(request.headers, operation));
+    const { principal, leave } = await gate.enter(request.headers, operation);
+    callers.set(request, inside(principal, reply.raw, leave));
+  };
+  const problem = (error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    sendProblem(error, {
+      request,
+      reply,
+      log: options.log,
+      caller: callers.get(request)?.principal,
+    });
+  // SV1, SV2 for what is refused before there is a route, and so before the hooks.
+  const unrouted = async (
+    cause: unknown,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<void> => {
+    try {
+      await letIn(request, reply);
+      problem(badPath(cause), request, reply);
+    } catch (refusal) {
+      problem(refusal, request, reply);
+    }
+  };
+  const app = newApp(options, (cause, request, reply) => {
+    void unrouted(cause, request, reply);
   });
-  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, options.log));
+  app.addHook('onRequest', letIn);
+  app.setErrorHandler(problem);
   app.setNotFoundHandler((request) => {
     throw routeUnknown(request);
   });
@@ -104,7 +136,10 @@ export async function startControlApi(options: ControlApiOptions): Promise<Contr
   };
 }
 
-function newApp(options: ControlApiOptions): FastifyInstance {
+function newApp(
+  options: ControlApiOptions,
+  unrouted: NonNullable<FastifyServerOptions['frameworkErrors']>,
+): FastifyInstance {
   const app = fastify({
     bodyLimit: BODY_BYTES,
     genReqId: () => options.ids.next('req'),
@@ -113,6 +148,7 @@ function newApp(options: ControlApiOptions): FastifyInstance {
     return503OnClosing: true,
     requestTimeout: 60_000,
     routerOptions: { maxParamLength: 200 },
+    frameworkErrors: unrouted,
   });
   // A POST without a body needs no content type; anything but JSON is refused.
   app.removeContentTypeParser('text/plain');
@@ -133,11 +169,12 @@ export const routesOf = ({ evidence }: Pick<ControlApiOptions, 'evidence'>): rea
 
 const NOTES_FLUSH_MS = 15_000;
 
-function gateOf({ evidence, token }: ControlApiOptions): {
+function gateOf({ evidence, token, callLimits: most }: ControlApiOptions): {
   readonly gate: Gate;
   readonly notes: AccessNotes & { end(): void };
 } {
-  const notes = openNotes(evidence?.note ?? (() => undefined), evidence?.nowMs ?? (() => 0));
+  const nowMs = evidence?.nowMs ?? (() => 0);
+  const notes = openNotes(evidence?.note ?? (() => undefined), nowMs, evidence?.record);
   const timer = setInterval(() => notes.flush(false), NOTES_FLUSH_MS).unref();
   const end = (): void => {
     clearInterval(timer);
@@ -149,13 +186,14 @@ function gateOf({ evidence, token }: ControlApiOptions): {
     notes,
     auditors: evidence?.auditors,
     tenantOfKey: evidence?.tenantOfKey,
+    limits: callLimits(nowMs, most),
   });
   return { gate, notes: { ...notes, end } };
 }
 
 interface Serving extends ControlApiOptions {
   readonly gate: Gate;
-  readonly callerOf: (request: FastifyRequest) => Principal | undefined;
+  readonly callerOf: (request: FastifyRequest) => Caller | undefined;
 }
 
 function addRoute(app: FastifyInstance, route: Route, serving: Serving): void {
@@ -170,33 +208,59 @@ function addRoute(app: FastifyInstance, route: Route, serving: Serving): void {
     schema: operationSchema(route),
     config: { operation: route },
     handler: async (request, reply) => {
+      const caller = serving.callerOf(request);
+      if (caller === undefined) throw new Error('assertion failed: nobody let this in');
+      const { principal } = caller;
       const { params, query, body } = request;
-      const principal = serving.callerOf(request);
-      if (principal === undefined) throw new Error('assertion failed: nobody let this in');
       const granted = gate.decide(principal, route, { params, query, body });
       const actor = actorOf(request.headers, request.id, principal);
-      const answer = await route.run({ params, query, body, control, evidence, actor });
+      const reveal = (): Promise<void> => gate.revealing(actor.name, granted);
+      const input = { params, query, body, control, evidence, actor, principal };
+      const answer = await caller.whileWorking(async () => {
+        const made = await route.run(input);
+        if (route.answers === 'raw') return withBody(made as RawAnswer, reveal);
+        await reveal();
+        return made;
+      });
       if (route.answers === 'json') {
         gate.answered(principal, actor.name, granted);
         return answer;
       }
-      const raw = answer as RawAnswer;
-      const sent = await rawBody(raw);
-      if (raw.status === 200) gate.answered(principal, actor.name, granted);
+      const { status, headers, sent } = answer as Awaited<ReturnType<typeof withBody>>;
+      if (status === 200) gate.answered(principal, actor.name, granted);
       return reply
-        .code(raw.status)
-        .headers(raw.headers)
+        .code(status)
+        .headers(headers)
         .serializer((value: unknown) => value as string)
         .send(sent);
     },
   });
 }
 
-async function rawBody({ body }: RawAnswer): Promise<Buffer | Readable> {
-  if (body instanceof Uint8Array) return Buffer.from(body.buffer, body.byteOffset, body.length);
+const withBody = async (raw: RawAnswer, before: () => Promise<void>) => ({
+  status: raw.status,
+  headers: raw.headers,
+  sent: await rawBody(raw, before),
+});
+
+/** `before`: what has to be done before anything leaves, and may refuse it. */
+async function rawBody(
+  { body }: RawAnswer,
+  before: () => Promise<void>,
+): Promise<Buffer | Readable> {
+  if (body instanceof Uint8Array) {
+    await before();
+    return Buffer.from(body.buffer, body.byteOffset, body.length);
+  }
   const pieces = body[Symbol.asyncIterator]();
   // What is refused is refused with the first piece: then it is still a problem document.
   const first = await pieces.next();
+  try {
+    await before();
+  } catch (error) {
+    await pieces.return?.();
+    throw error;
+  }
   return Readable.from(
     (async function* all() {
       if (first.done !== true) yield first.value;
@@ -259,24 +323,34 @@ function assertLoopback(host: string): void {
   );
 }
 
-function sendProblem(
-  error: unknown,
-  request: FastifyRequest,
-  reply: FastifyReply,
-  log: Log,
-): FastifyReply {
+interface Failing {
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+  readonly log: Log;
+  /** Undefined: it is not known yet who asks. */
+  readonly caller: Principal | undefined;
+}
+
+function sendProblem(error: unknown, { request, reply, log, caller }: Failing): FastifyReply {
   const known = asKinError(error) ?? frameworkError(error);
+  const told = known === undefined || caller?.kind === 'operator' ? known : toldOutside(known);
+  const fields = {
+    requestId: request.id,
+    method: request.method,
+    route: request.routeOptions.url ?? '',
+    error: messageOf(error),
+  };
   if (known === undefined) {
-    log.error('the control API met a bug', {
-      requestId: request.id,
-      method: request.method,
-      route: request.routeOptions.url ?? '',
-      error: messageOf(error),
-      stack: error instanceof Error ? (error.stack ?? '') : '',
-    });
+    const stack = error instanceof Error ? (error.stack ?? '') : '';
+    log.error('the control API met a bug', { ...fields, stack });
+  } else if (told !== known) {
+    log.warn('a failure was told without its reason', { ...fields, code: known.code });
   }
-  const problem = problemOf(known ?? error, request.id);
+  const problem = problemOf(told ?? error, request.id);
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="kintsugi"');
+  if (error instanceof TooManyCalls) {
+    reply.header('retry-after', String(Math.ceil(error.retryAfterMs / 1_000)));
+  }
   return reply
     .code(problem.status)
     .type('application/problem+json; charset=utf-8')
@@ -298,6 +372,11 @@ function frameworkError(error: unknown): KinError | undefined {
 const REFERENCE = 'See /openapi.json for what this operation takes.';
 const badRequest = (message: string): KinError =>
   new KinError('KIN_API_BAD_REQUEST', message, REFERENCE);
+/** Its message would repeat the path. */
+const badPath = (error: unknown): KinError =>
+  error instanceof Error && 'code' in error && error.code === 'FST_ERR_MAX_PARAM_LENGTH'
+    ? badRequest('a part of the path has more than 200 characters')
+    : badRequest('the path is not well-formed');
 const tooLarge = (): KinError =>
   new KinError('KIN_API_TOO_LARGE', `the body has more than ${BODY_BYTES} bytes`, REFERENCE);
 const mediaType = (): KinError =>

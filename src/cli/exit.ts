@@ -4,6 +4,7 @@
 //   EX1. A KinError is printed with its code and its fix, and never with a stack.
 import { asKinError, exitCodeOf } from '../api/failure.ts';
 import { messageOf } from '../model/errors.ts';
+import { harmless } from './style.ts';
 import type { Paint } from './style.ts';
 
 export const EXIT = {
@@ -34,7 +35,7 @@ export function failureOf(error: unknown, json: boolean, paint: Paint): Failure 
   const { code, message, fix } = known;
   const text = json
     ? JSON.stringify({ error: { code, message, fix } })
-    : `${paint.red(`error ${code}`)}: ${message}\n${paint.dim('fix:')} ${fix}`;
+    : `${paint.red(`error ${code}`)}: ${harmless(message)}\n${paint.dim('fix:')} ${harmless(fix)}`;
   return { text: `${text}\n`, exitCode: exitCodeOf(code) };
 }
 

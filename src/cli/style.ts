@@ -49,11 +49,24 @@ const ANSI = /\u{1b}\[[0-9;?]*[A-Za-z]/gu;
 /** Columns that a text takes on a terminal (our words are all single-width). */
 export const widthOf = (text: string): number => Array.from(text.replaceAll(ANSI, '')).length;
 
-/** Text of others (logs, reasons) may carry escapes that would repaint the screen: made visible. */
+/**
+ * Text of others (logs, reasons) may carry escapes that would repaint the screen, or marks that
+ * turn the order of reading: made visible.
+ */
 export function harmless(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what it is about.
-  return text.replaceAll(/[\u{0}-\u{8}\u{b}-\u{1f}\u{7f}-\u{9f}]/gu, (c) => {
-    const code = c.codePointAt(0) ?? 0;
-    return `\\x${code.toString(16).padStart(2, '0')}`;
+  return text.replaceAll(HARMFUL, (c) => {
+    const code = (c.codePointAt(0) ?? 0).toString(16);
+    return code.length > 2 ? `\\u{${code}}` : `\\x${code.padStart(2, '0')}`;
   });
 }
+
+// Tabs and line ends stay: logs have them. Then C1, and what Unicode calls bidi controls, line
+// separators and the byte order mark.
+// oxlint-disable-next-line no-control-regex -- control characters are what it is about.
+const CONTROL = /[\u{0}-\u{8}\u{b}-\u{1f}\u{7f}-\u{9f}]/u;
+const TURNING = /[\u{61c}\u{200e}\u{200f}\u{2028}-\u{202e}\u{2066}-\u{2069}\u{feff}]/u;
+const HARMFUL = new RegExp(`${CONTROL.source}|${TURNING.source}`, 'gu');
+
+/** On a line of its own: a line end in it would begin one that looks like ours. */
+export const harmlessLine = (text: string): string =>
+  harmless(text).replaceAll('\n', '\\x0a').replaceAll('\t', '\\x09');

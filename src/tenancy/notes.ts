@@ -5,7 +5,9 @@
 //        are written one by one.
 //   EN2. A refusal is written into the log of whoever asked, never into the log that was named: a
 //        stranger must not be able to begin logs by asking for them.
-//   EN3. Nothing waits for a record, and a record that fails stops no answer.
+//   EN3. Nothing waits for a record, and a record that fails stops no answer; except
+//   EN4. that private fields are shown only after a record of its own is durable.
+import { KinError } from '../model/errors.ts';
 import type { Action, Principal, Resource } from './principal.ts';
 import { logName, principalName } from './principal.ts';
 
@@ -23,10 +25,15 @@ export type NotePort = (
   detail: Readonly<Record<string, string | number>>,
 ) => void;
 
+/** Resolves when it is durable in the ledger; rejects with the ledger's reason. */
+export type RecordPort = (...record: Parameters<NotePort>) => Promise<void>;
+
 export interface AccessNotes {
   read(principal: Principal, action: Action, resource: Resource, policy: string): void;
   /** An erasure, a hold, a publication: each on its own, by the name of who asked. */
   acted(actor: string, action: Action, resource: Resource, policy: string): void;
+  /** EN4. Rejects when it cannot be written: then nothing may be shown. */
+  revealing(actor: string, resource: Resource, policy: string): Promise<void>;
   denied(
     principal: Principal | undefined,
     what: { readonly action: string; readonly log: string },
@@ -49,7 +56,7 @@ interface Counted {
   more: number;
 }
 
-export function openNotes(note: NotePort, nowMs: () => number): AccessNotes {
+export function openNotes(note: NotePort, nowMs: () => number, record?: RecordPort): AccessNotes {
   const counted = new Map<string, Counted>();
   const write = ({ kind, tenant, detail }: Counted, times: number): void => {
     try {
@@ -103,6 +110,7 @@ export function openNotes(note: NotePort, nowMs: () => number): AccessNotes {
       const detail = { principal: actor, log: logName(resource), action, policy };
       write({ kind: 'evidence.act', tenant, detail, untilMs: 0, more: 0 }, 1);
     },
+    revealing: (actor, resource, policy) => revealing(record, actor, resource, policy),
     denied(principal, { action, log }, { reason, policy }) {
       // EN2.
       const tenant = principal?.kind === 'tenant' ? principal.tenant : undefined;
@@ -113,6 +121,28 @@ export function openNotes(note: NotePort, nowMs: () => number): AccessNotes {
     },
     flush,
   };
+}
+
+/** EN4. */
+async function revealing(
+  record: RecordPort | undefined,
+  actor: string,
+  resource: Resource,
+  policy: string,
+): Promise<void> {
+  if (record === undefined) throw unrecorded();
+  const tenant = resource.kind === 'tenant' ? resource.tenant : undefined;
+  const log = logName(resource);
+  const detail = { principal: actor, log, action: 'RevealPrivate', policy, times: 1 };
+  await record('evidence.read', tenant, detail);
+}
+
+function unrecorded(): KinError {
+  return new KinError(
+    'KIN_ACCESS_UNRECORDED',
+    'it cannot be written down who sees private fields, so they are not shown',
+    'Ask again once the ledger takes entries; without `reveal` everything else is answered.',
+  );
 }
 
 const ACTS: ReadonlySet<Action> = new Set(['Erase', 'Hold', 'Publish']);

@@ -25,6 +25,8 @@ export interface Note {
 }
 
 export interface FakeEvidence extends EvidenceApi {
+  /** What `record` does before it resolves; a test may make it fail. */
+  durable: () => Promise<void>;
   readonly calls: { readonly name: string; readonly actor: string; readonly tenant: string }[];
   readonly notes: Note[];
 }
@@ -78,7 +80,7 @@ export async function fakeEvidence(): Promise<FakeEvidence> {
     },
     nowMs: () => Date.now(),
   });
-  return {
+  const fake: FakeEvidence = {
     calls,
     notes,
     auditors,
@@ -87,8 +89,14 @@ export async function fakeEvidence(): Promise<FakeEvidence> {
     note: (kind, tenant, detail) => {
       notes.push({ kind, tenant, detail });
     },
+    durable: async () => undefined,
+    record: async (kind, tenant, detail) => {
+      await fake.durable();
+      notes.push({ kind, tenant, detail });
+    },
     nowMs: () => Date.now(),
   };
+  return fake;
 }
 
 type Calls = FakeEvidence['calls'];

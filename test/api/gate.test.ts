@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EVIDENCE_ROUTES } from '../../src/api/evidence-routes.ts';
 import { openGate } from '../../src/api/gate.ts';
+import { callLimits } from '../../src/api/limits.ts';
 import { loadAccess } from '../../src/tenancy/access.ts';
 import { openNotes } from '../../src/tenancy/notes.ts';
 import type { Principal } from '../../src/tenancy/principal.ts';
@@ -22,6 +23,7 @@ function gateOf(policies?: Readonly<Record<string, string>>, tenant = 'acme') {
     notes,
     auditors: undefined,
     tenantOfKey: async () => tenant,
+    limits: callLimits(() => 1),
   });
 }
 
@@ -46,7 +48,7 @@ test('GT3. a second tenant anywhere in a question refuses it, whatever the polic
 
 test('GT1. what the gateway says must be an id of a tenant, or it is nobody', async () => {
   const headers = { authorization: 'Bearer kin_x' };
-  assert.deepEqual(await gateOf().enter(headers, head), acme);
+  assert.deepEqual((await gateOf().enter(headers, head)).principal, acme);
   for (const tenant of ['', 'Acme', '../acme', 'a b']) {
     const gate = gateOf(undefined, tenant);
     await assert.rejects(gate.enter(headers, head), { code: 'KIN_API_UNAUTHORIZED' }, tenant);

@@ -17,6 +17,14 @@ export const CLOCK = {
   },
 };
 
+/** For tests that are about something else. */
+const PLENTY = { burst: 1_000, everyMs: 1 };
+export const GENEROUS = {
+  rates: { read: PLENTY, reveal: PLENTY, heavy: PLENTY },
+  underWay: 100,
+  callers: 100,
+};
+
 export interface LogLine {
   readonly level: string;
   readonly text: string;
@@ -74,6 +82,7 @@ export async function rig(
     clock: CLOCK,
     ids: { next: (prefix) => `${prefix}-${String((drawn += 1)).padStart(4, '0')}` },
     log: bookLog(log),
+    callLimits: GENEROUS,
     ...change,
     control,
     evidence,

@@ -184,6 +184,14 @@ test('EVI4. fsck --deep looks at every file, and tells which is damaged and wher
     assert.match(found.out, says);
     assert.equal((await run('ledger', 'fsck', '--dir', copy)).code, 0, 'only --deep looks there');
   }
+  for (const gone of ['payload', 'keys', 'keys/marks.json']) {
+    const copy = join(dir, `without-${gone.replace('/', '-')}`);
+    cpSync(log, copy, { recursive: true });
+    cpSync(join(log, '..', 'vkey'), join(copy, 'vkey'));
+    rmSync(join(copy, gone), { recursive: true });
+    const found = await run('ledger', 'fsck', '--deep', '--dir', copy);
+    assert.equal(found.code, 1, `${gone}: ${found.out}${found.err}`);
+  }
 });
 
 test('EVI4. a rolled back copy contradicts its own checkpoints.log', async (t) => {

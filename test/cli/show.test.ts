@@ -255,7 +255,7 @@ API keys of the tenants, shown this once:
   north-clinic  eu  kin_x
 
 try this:
-  curl -s -H 'Authorization: Bearer kin_x' http://127.0.0.1:8080/records
+  curl -s -H 'Authorization: Bearer kin_x' http://127.0.0.1:8080/records        # or another path below /records
   kill -9 4101        # records-1: watch it being replaced, no request fails
   npx kintsugi explain --state clinic/.kintsugi        # what was seen, decided, done, and its proof
   npx kintsugi ledger verify --state clinic/.kintsugi  # check the evidence without trusting us

@@ -26,7 +26,10 @@ const keyOf = (tenant: string): string => system.keys.get(tenant) ?? '';
 
 async function ask(path: string, token: string): Promise<{ status: number; body: unknown }> {
   const headers = { authorization: `Bearer ${token}` };
-  const answer = await fetch(`${system.controlUrl}${path}`, { headers });
+  const answer = await until('an answer that is no limit', async () => {
+    const given = await fetch(`${system.controlUrl}${path}`, { headers });
+    return given.status === 429 ? undefined : given;
+  });
   const text = await answer.text();
   return {
     status: answer.status,

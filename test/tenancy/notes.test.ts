@@ -87,6 +87,28 @@ test('EN3. a record that fails stops nothing', () => {
   notes.flush(true);
 });
 
+test('EN4. a reveal waits for its own record, and fails with it', async () => {
+  const nothing = (): void => undefined;
+  const now = (): number => 1;
+  const without = openNotes(nothing, now);
+  await assert.rejects(without.revealing('tenant:acme', log('acme'), 'p'), {
+    code: 'KIN_ACCESS_UNRECORDED',
+  });
+  const failing = openNotes(nothing, now, async () => {
+    throw new Error('full');
+  });
+  await assert.rejects(failing.revealing('tenant:acme', log('acme'), 'p'), /full/u);
+  const kept: unknown[] = [];
+  const good = openNotes(nothing, now, async (...record) => {
+    kept.push(record);
+  });
+  await good.revealing('operator:eva', log('acme'), 'p');
+  await good.revealing('operator:eva', log('acme'), 'p');
+  const detail = { log: 'tenant:acme', action: 'RevealPrivate', policy: 'p', times: 1 };
+  const one = ['evidence.read', 'acme', { principal: 'operator:eva', ...detail }];
+  assert.deepEqual(kept, [one, one]);
+});
+
 test('a clock that goes back keeps no count for ever', () => {
   const { lines, clock, notes } = book();
   notes.read(auditor, 'Prove', log('acme'), 'p');

@@ -18,8 +18,9 @@ import { KinError, messageOf } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { answer } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { findLedger, readNamed, readNamedText, unreadable } from '../offline/place.ts';
+import { findLedger, keyLines, readNamed, readNamedText, unreadable } from '../offline/place.ts';
 import type { FoundLedger, LedgerPlace } from '../offline/place.ts';
+import { FRAMES_BYTES_MAX, readRegular } from '../offline/read-file.ts';
 import { harmless } from '../style.ts';
 
 export interface AnchorOptions extends LedgerPlace {
@@ -69,10 +70,13 @@ export async function anchorVerifyCommand(
   answer(context, rows, () =>
     rows.length === 0
       ? ['no receipt is kept here']
-      : rows.map(({ receipt, verdict }) => {
-          const text = `${verdict.kind}: ${harmless(verdict.detail)}`;
-          return `${line(receipt)}  ${isBad(verdict) ? context.paint.red(text) : text}`;
-        }),
+      : [
+          ...rows.map(({ receipt, verdict }) => {
+            const text = `${verdict.kind}: ${harmless(verdict.detail)}`;
+            return `${line(receipt)}  ${isBad(verdict) ? context.paint.red(text) : text}`;
+          }),
+          ...keyLines(context, found.keyFrom),
+        ],
   );
   // Empty is not green: nothing was shown to stand outside.
   return rows.length === 0 || rows.some(({ verdict }) => isBad(verdict)) ? EXIT.failed : EXIT.ok;
@@ -181,7 +185,7 @@ function receiptsOf(
   for (const path of paths) {
     let bytes: Buffer;
     try {
-      bytes = readFileSync(path);
+      bytes = readRegular(path, FRAMES_BYTES_MAX);
     } catch (error) {
       if (error instanceof Error && 'code' in error && error.code === 'ENOENT') continue;
       throw unreadable(path, error);

@@ -2,17 +2,25 @@
 // Offline, beside a running writer too; nothing is locked or written.
 //
 //   EVI4. Damage is told by file and place; what could not be looked at is told as well.
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { KinError } from '../../model/errors.ts';
 import { tryConnect, findStateDir } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { answer } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { findLedger, findLogFolder, mapKeyOf, readNamedText } from '../offline/place.ts';
-import type { FoundLedger, LedgerPlace } from '../offline/place.ts';
+import {
+  findLedger,
+  findLogFolder,
+  givenKey,
+  keyLines,
+  mapKeyOf,
+  readNamedText,
+} from '../offline/place.ts';
+import type { FoundLedger, KeyFrom, LedgerPlace } from '../offline/place.ts';
+import { FRAMES_BYTES_MAX, NAMED_BYTES_MAX, readRegular } from '../offline/read-file.ts';
 import type { OfflineLog } from '../offline/read-log.ts';
-import { harmless } from '../style.ts';
+import { harmlessLine } from '../style.ts';
 import { countText } from '../text.ts';
 
 export interface FsckCommandOptions extends LedgerPlace {
@@ -56,7 +64,10 @@ export async function fsckCommand(context: Context, options: FsckCommandOptions)
   if (options.deep) await lookDeep(context, found, options, deep, report.kind === 'intact');
   const { root, size, notes } = report;
   const value = { ...found, root, size, notes, ...deep, deep: options.deep };
-  answer(context, value, () => fsckText(context, deep, notes));
+  answer(context, value, () => [
+    ...fsckText(context, deep, notes),
+    ...keyLines(context, found.keyFrom, found.otherKey),
+  ]);
   return findings.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
@@ -71,12 +82,14 @@ function fsckText({ paint }: Context, deep: Deep, notes: Notes): readonly string
     ...findings.map((f) => {
       const at = f.offset === undefined ? '' : ` at byte ${f.offset}`;
       const entry = f.index === undefined ? '' : `, entry ${f.index}`;
-      return `  ${f.code} ${f.file}${at}${entry}: ${harmless(f.reason)}`;
+      return `  ${f.code} ${harmlessLine(f.file)}${at}${entry}: ${harmlessLine(f.reason)}`;
     }),
     ...checked.map(({ what, count }) => `  ${what} checked: ${count}`),
-    ...notes.map((n) => paint.dim(`  ${n.file} at byte ${n.offset}: ${harmless(n.reason)}`)),
-    ...torn.map((text) => paint.dim(`  torn, and never acknowledged: ${text}`)),
-    ...skipped.map((text) => paint.dim(`  not checked: ${text}`)),
+    ...notes.map((n) =>
+      paint.dim(`  ${harmlessLine(n.file)} at byte ${n.offset}: ${harmlessLine(n.reason)}`),
+    ),
+    ...torn.map((text) => paint.dim(`  torn, and never acknowledged: ${harmlessLine(text)}`)),
+    ...skipped.map((text) => paint.dim(`  not checked: ${harmlessLine(text)}`)),
   ];
 }
 
@@ -88,11 +101,26 @@ async function lookDeep(
   isIntact: boolean,
 ): Promise<void> {
   if (isIntact) {
+    // First what was said about the log: a writer that goes on only makes the log longer.
+    const claims = await claimsIn(found, deep);
     const log = await auditTenants(context, found, options, deep);
-    await checkHistory(found, log, deep);
+    await checkHistory(found, log, claims, deep);
   } else deep.skipped.push('tenants and checkpoints: the log itself is damaged');
   await checkFrames(found, 'payload', '.pay', deep);
   await checkFrames(found, 'keys', '.key', deep);
+  if (isIntact) await checkPrivate(found, deep);
+}
+
+/** Do entries and private fields still fit: none gone without an order, no hold forgotten? */
+async function checkPrivate(found: FoundLedger, deep: Deep): Promise<void> {
+  const { verifyEvidenceDir } = await import('@kintsugi/ledger');
+  const report = await verifyEvidenceDir(found.dir, found.vkey);
+  if (report.kind === 'intact') return;
+  const told = new Set(deep.findings.map(({ file, offset }) => `${file} ${offset ?? ''}`));
+  for (const finding of report.findings) {
+    if (finding.part !== 'payload' && finding.part !== 'keys') continue;
+    if (!told.has(`${finding.file} ${finding.offset}`)) deep.findings.push(finding);
+  }
 }
 
 async function auditTenants(
@@ -128,28 +156,43 @@ async function auditTenants(
 
 const CORRUPT = 'KIN_LEDGER_CORRUPT';
 
-/** Whatever was published once must be a prefix of what is there. */
-async function checkHistory(found: FoundLedger, log: OfflineLog, deep: Deep): Promise<void> {
+interface Claim {
+  readonly note: string;
+  readonly place: Pick<Finding, 'file' | 'offset' | 'index'>;
+}
+
+async function claimsIn(found: FoundLedger, deep: Deep): Promise<readonly Claim[]> {
   const { nodeFiles, readCheckpointsLog } = await import('@kintsugi/ledger');
+  const claims: Claim[] = [];
   let lines = 0;
   const file = 'checkpoints.log';
   try {
     for await (const line of readCheckpointsLog(nodeFiles(), found.dir)) {
       lines += 1;
       if (line.kind !== 'published') continue;
-      const reason = await doubtAbout(line.note, found.vkey, log);
-      const place = { file, offset: undefined, index: line.size };
-      if (reason !== undefined) deep.findings.push({ ...place, ...reason });
+      claims.push({ note: line.note, place: { file, offset: undefined, index: line.size } });
     }
   } catch (error) {
     deep.findings.push(findingOf(error, file));
   }
   deep.checked.push({ what: 'lines of checkpoints.log', count: lines });
   const witnessed = readIfThere(join(found.dir, 'checkpoint.witnessed'))?.toString('utf8');
-  if (witnessed === undefined) return;
-  const reason = await doubtAbout(witnessed, found.vkey, log);
+  if (witnessed === undefined) return claims;
   const place = { file: 'checkpoint.witnessed', offset: undefined, index: undefined };
-  if (reason !== undefined) deep.findings.push({ ...place, ...reason });
+  return [...claims, { note: witnessed, place }];
+}
+
+/** Whatever was published once must be a prefix of what is there. */
+async function checkHistory(
+  found: FoundLedger,
+  log: OfflineLog,
+  claims: readonly Claim[],
+  deep: Deep,
+): Promise<void> {
+  for (const { note, place } of claims) {
+    const reason = await doubtAbout(note, found.vkey, log);
+    if (reason !== undefined) deep.findings.push({ ...place, ...reason });
+  }
 }
 
 async function doubtAbout(
@@ -197,7 +240,7 @@ async function checkFrames(
   let next: ReturnType<typeof scanFrames> | undefined;
   // Newest first, because each file says how far the one before it was good.
   for (const name of names.toSorted().toReversed()) {
-    const bytes = readIfThere(join(dir, name));
+    const bytes = readIfThere(join(dir, name), FRAMES_BYTES_MAX);
     if (bytes === undefined) {
       deep.skipped.push(`${folder}/${name}: it cannot be read`);
       continue;
@@ -226,9 +269,9 @@ async function checkFrames(
   deep.checked.push({ what: `frames in ${folder}`, count: frames });
 }
 
-function readIfThere(path: string): Buffer | undefined {
+function readIfThere(path: string, most = NAMED_BYTES_MAX): Buffer | undefined {
   try {
-    return readFileSync(path);
+    return readRegular(path, most);
   } catch {
     return undefined;
   }
@@ -250,10 +293,11 @@ export async function checkpointCommand(
 ): Promise<number> {
   const connection =
     options.dir === undefined ? tryConnect(context, findStateDir(context)) : undefined;
+  const given = options.vkey === undefined ? undefined : givenKey(context, options.vkey);
   const shown =
     connection === undefined
       ? fromFolder(context, options)
-      : { ...(await connection.client.ledgerHead()), from: 'running' };
+      : fromRunning(await connection.client.ledgerHead(), given);
   const { verifyCheckpoint, verifyCheckpointUnderPolicy, parseNote } =
     await import('@kintsugi/ledger/verify');
   const verdict =
@@ -266,32 +310,48 @@ export async function checkpointCommand(
   const valid = verdict.kind === 'valid';
   const reason = valid ? undefined : `${verdict.code}: ${verdict.reason}`;
   const head = valid ? { size: Number(verdict.head.size), root: verdict.head.root } : {};
-  const { checkpoint, vkey, from } = shown;
-  answer(context, { valid, reason, ...head, from, vkey, signers, checkpoint }, () => [
+  const { checkpoint, vkey, from, keyFrom } = shown;
+  const value = { valid, reason, ...head, from, vkey, keyFrom, signers, checkpoint };
+  answer(context, value, () => [
     valid
       ? context.paint.green(
           options.policy === undefined ? 'signed by the log' : 'signed, and the quorum is met',
         )
-      : context.paint.red(`NOT valid: ${harmless(reason ?? '')}`),
-    `key  ${vkey}`,
-    `by   ${signers.join(', ')}`,
+      : context.paint.red(`NOT valid: ${harmlessLine(reason ?? '')}`),
+    `key  ${harmlessLine(vkey)}`,
+    // A name in a note that does not verify is what somebody wrote there.
+    `${valid ? 'by  ' : 'claimed, and not verified:'} ${signers.map(harmlessLine).join(', ')}`,
+    ...keyLines(context, keyFrom),
     '',
-    ...checkpoint.trimEnd().split('\n').map(harmless),
+    ...checkpoint.trimEnd().split('\n').map(harmlessLine),
   ]);
   return valid ? EXIT.ok : EXIT.failed;
 }
 
-function fromFolder(
-  context: Context,
-  options: CheckpointOptions,
-): { readonly checkpoint: string; readonly vkey: string; readonly from: string } {
-  const { dir, vkey } = findLedger(context, options);
+interface Shown {
+  readonly checkpoint: string;
+  readonly vkey: string;
+  readonly keyFrom: KeyFrom;
+  readonly from: string;
+}
+
+function fromRunning(
+  { checkpoint, vkey }: { readonly checkpoint: string; readonly vkey: string },
+  given: string | undefined,
+): Shown {
+  const key =
+    given === undefined ? { vkey, keyFrom: 'running' } : { vkey: given, keyFrom: 'given' };
+  return { checkpoint, ...(key as Pick<Shown, 'vkey' | 'keyFrom'>), from: 'running' };
+}
+
+function fromFolder(context: Context, options: CheckpointOptions): Shown {
+  const { dir, vkey, keyFrom } = findLedger(context, options);
   // With a policy, the newest one that has a quorum is what was asked for.
   const names =
     options.policy === undefined ? ['checkpoint'] : ['checkpoint.witnessed', 'checkpoint'];
   for (const name of names) {
     const text = readIfThere(join(dir, name))?.toString('utf8');
-    if (text !== undefined) return { checkpoint: text, vkey, from: name };
+    if (text !== undefined) return { checkpoint: text, vkey, keyFrom, from: name };
   }
   throw new KinError(
     'KIN_LEDGER_NOT_FOUND',

@@ -2,17 +2,26 @@
 // running system, or offline from a folder; everything is verified before it is printed or written.
 //
 //   EVI3. A proof that does not verify is never handed out.
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { KinError } from '../../model/errors.ts';
 import { connect } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { answer } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { findLedger, readNamed, readNamedText, unwritable } from '../offline/place.ts';
-import type { FoundLedger, LedgerPlace } from '../offline/place.ts';
-import { harmless } from '../style.ts';
+import {
+  findLedger,
+  givenKey,
+  keyLines,
+  readNamed,
+  readNamedText,
+  unwritable,
+} from '../offline/place.ts';
+import type { FoundLedger, KeyFrom, LedgerPlace } from '../offline/place.ts';
+import { BUNDLE_BYTES_MAX } from '../offline/read-file.ts';
+import { harmlessLine } from '../style.ts';
 import { countText } from '../text.ts';
+import type { Trusting } from './ledger-verify.ts';
 
 export interface ProveOptions extends LedgerPlace {
   readonly tenant: string | undefined;
@@ -26,6 +35,7 @@ interface Made {
   readonly entry: Buffer;
   readonly proof: string;
   readonly vkey: string;
+  readonly keyFrom: KeyFrom;
   readonly valid: boolean;
 }
 
@@ -36,9 +46,9 @@ export async function proveCommand(
 ): Promise<number> {
   const made =
     options.dir === undefined
-      ? await fromRunning(context, index, options.tenant)
+      ? await fromRunning(context, index, options)
       : await fromFolder(findLedger(context, options), index, options.tenant);
-  const { valid, entry, proof, vkey, tenant } = made;
+  const { valid, entry, proof, vkey, keyFrom, tenant } = made;
   const of = tenant === undefined ? 'the log' : `the log of ${tenant}`;
   if (valid && options.out !== undefined) {
     const path = resolve(context.cwd, options.out);
@@ -49,10 +59,11 @@ export async function proveCommand(
     valid
       ? context.paint.green(`entry ${index} is in ${of}`)
       : context.paint.red(`the proof of entry ${index} does NOT verify`),
-    `key   ${vkey}`,
-    `entry ${harmless(entry.toString('utf8'))}`,
+    `key   ${harmlessLine(vkey)}`,
+    ...keyLines(context, keyFrom),
+    `entry ${harmlessLine(entry.toString('utf8'))}`,
     // EVI3.
-    ...(valid ? ['', ...proof.trimEnd().split('\n')] : []),
+    ...(valid ? ['', ...proof.trimEnd().split('\n').map(harmlessLine)] : []),
   ]);
   return valid ? EXIT.ok : EXIT.failed;
 }
@@ -60,26 +71,28 @@ export async function proveCommand(
 async function fromRunning(
   context: Context,
   index: number,
-  tenant: string | undefined,
+  { tenant, vkey: named }: Pick<ProveOptions, 'tenant' | 'vkey'>,
 ): Promise<Made> {
+  const given = named === undefined ? undefined : givenKey(context, named);
+  const keyFrom = given === undefined ? 'running' : 'given';
   const { client } = connect(context);
   if (tenant === undefined) {
-    const { proof, vkey, ...made } = await client.ledgerProve(index);
+    const { proof, ...made } = await client.ledgerProve(index);
     const { verifyProof } = await import('@kintsugi/ledger/verify');
+    const vkey = given ?? made.vkey;
     const entry = Buffer.from(made.entry, 'base64');
     const verdict = verifyProof(proof, entry, vkey);
     const valid = verdict.kind === 'valid' && Number(verdict.index) === index;
-    return { index, tenant, entry, proof, vkey, valid };
+    return { index, tenant, entry, proof, vkey, keyFrom, valid };
   }
-  const { proof, vkey, ...made } = await client.evidence.tenantProof(tenant, {
-    kind: 'entry',
-    index,
-  });
+  const about = { kind: 'entry', index } as const;
+  const { proof, ...made } = await client.evidence.tenantProof(tenant, about);
   const { verifyTenantProof } = await import('../offline/package.ts');
+  const vkey = given ?? made.vkey;
   const entry = Buffer.from(made.entry ?? '', 'base64');
   const verdict = verifyTenantProof(proof, entry, { trust: { vkey }, tenant });
   const valid = verdict.kind === 'valid' && Number(verdict.index) === index;
-  return { index, tenant, entry, proof, vkey, valid };
+  return { index, tenant, entry, proof, vkey, keyFrom, valid };
 }
 
 async function fromFolder(
@@ -87,11 +100,11 @@ async function fromFolder(
   index: number,
   tenant: string | undefined,
 ): Promise<Made> {
-  const { vkey } = found;
+  const { vkey, keyFrom } = found;
   if (tenant !== undefined) {
     const made = await offlineProof(found, tenant, { kind: 'entry', index });
     const entry = Buffer.from(made.entry ?? new Uint8Array(0));
-    return { index, tenant, entry, proof: made.proof, vkey, valid: true };
+    return { index, tenant, entry, proof: made.proof, vkey, keyFrom, valid: true };
   }
   const { readLog } = await import('../offline/read-log.ts');
   const { formatProof, verifyProof } = await import('@kintsugi/ledger/verify');
@@ -109,7 +122,7 @@ async function fromFolder(
   const hashes = log.tree.inclusion(index, log.size);
   const proof = formatProof({ index: BigInt(index), hashes, checkpoint: log.checkpoint });
   const valid = verifyProof(proof, kept, vkey).kind === 'valid';
-  return { index, tenant, entry: kept, proof, vkey, valid };
+  return { index, tenant, entry: kept, proof, vkey, keyFrom, valid };
 }
 
 async function offlineProof(
@@ -146,14 +159,17 @@ export async function exportCommand(
 ): Promise<number> {
   const found = findLedger(context, options);
   const path = resolve(context.cwd, out);
+  refuseFull(path);
   if (options.tenant !== undefined) return exportTenant(context, found, options.tenant, path);
   const { exportStatic } = await import('@kintsugi/ledger');
   const checkpoint = await exportStatic(found.dir, path, found.vkey);
-  const files = { checkpoint: join(path, 'checkpoint'), vkey: found.vkey };
+  const { vkey, keyFrom } = found;
+  const files = { checkpoint: join(path, 'checkpoint'), vkey, keyFrom };
   answer(context, { ...files, size: checkpoint.size, root: checkpoint.root }, () => [
     `${countText(checkpoint.size, 'entry', 'entries')} in ${path} as a static log (tlog-tiles)`,
     `root ${checkpoint.root}`,
-    `key  ${found.vkey}`,
+    `key  ${harmlessLine(found.vkey)}`,
+    ...keyLines(context, found.keyFrom),
   ]);
   return EXIT.ok;
 }
@@ -167,7 +183,6 @@ async function exportTenant(
   tenant: string,
   path: string,
 ): Promise<number> {
-  refuseFull(path);
   const { proof, entries } = await offlineProof(found, tenant, { kind: 'head' });
   const { bundle, formatTilePath } = await import('../offline/package.ts');
   for (let number = 0; number * WIDTH < entries.length; number += 1) {
@@ -178,16 +193,25 @@ async function exportTenant(
   write(join(path, 'vkey'), `${found.vkey}\n`);
   // Last, so that a cut-off export is none.
   write(join(path, 'head.proof'), proof);
-  answer(context, { tenant, dir: path, size: entries.length, vkey: found.vkey }, () => [
+  const { vkey, keyFrom } = found;
+  answer(context, { tenant, dir: path, size: entries.length, vkey, keyFrom }, () => [
     `${countText(entries.length, 'entry', 'entries')} of ${tenant} in ${path}, with their proof`,
-    `key  ${found.vkey}`,
+    `key  ${vkey}`,
+    ...keyLines(context, keyFrom),
     context.paint.dim(`check it with: kintsugi ledger verify --dir ${path}`),
   ]);
   return EXIT.ok;
 }
 
 function refuseFull(path: string): void {
-  if (!existsSync(path) || readdirSync(path).length === 0) return;
+  // A link that leads nowhere does not exist, and yet no folder can be made of it.
+  const there = lstatSync(path, { throwIfNoEntry: false });
+  if (there === undefined) return;
+  try {
+    if (readdirSync(path).length === 0) return;
+  } catch (error) {
+    throw unwritable(path, error);
+  }
   throw new KinError('KIN_LEDGER_OPTION_INVALID', `${path} is not empty`, 'Name another folder.');
 }
 
@@ -200,15 +224,11 @@ function write(path: string, bytes: string | Uint8Array): void {
   }
 }
 
-type Trust =
-  | { readonly vkey: string }
-  | { readonly policy: string; readonly logVkeys: readonly string[] };
-
 /** All of a tenant's entries, and that none is missing. */
 export async function verifyTenantExport(
   context: Context,
   dir: string,
-  trust: Trust,
+  { trust, keyFrom }: Trusting,
 ): Promise<number> {
   const { formatTilePath, parseBundle, verifyTenantComplete, verifyTenantHead } =
     await import('../offline/package.ts');
@@ -221,7 +241,8 @@ export async function verifyTenantExport(
   for (let number = 0; number * WIDTH < size; number += 1) {
     const width = Math.min(WIDTH, size - number * WIDTH);
     const path = join(dir, formatTilePath({ kind: 'entries', number, width }));
-    if (existsSync(path)) entries.push(...(parseBundle(readNamed(context, path)) ?? []));
+    if (existsSync(path))
+      entries.push(...(parseBundle(readNamed(context, path, BUNDLE_BYTES_MAX)) ?? []));
   }
   const verdict =
     head.kind === 'valid' ? await verifyTenantComplete(entries, proof, options) : head;
@@ -230,10 +251,13 @@ export async function verifyTenantExport(
   const says = valid
     ? `all ${countText(size, 'entry', 'entries')} of ${tenant} are here, and no other`
     : `${verdict.reason}: ${verdict.detail}`;
-  answer(context, { tenant, valid, says, size }, () => [
+  const key = 'vkey' in trust ? { vkey: trust.vkey } : {};
+  answer(context, { tenant, valid, says, size, keyFrom, ...key }, () => [
     valid
-      ? `${paint.green('complete')}: ${says}`
-      : `${paint.red('NOT complete')}: ${harmless(says)}`,
+      ? `${paint.green('complete')}: ${harmlessLine(says)}`
+      : `${paint.red('NOT complete')}: ${harmlessLine(says)}`,
+    ...(keyFrom === 'given' || key.vkey === undefined ? [] : [`key  ${harmlessLine(key.vkey)}`]),
+    ...keyLines(context, keyFrom),
   ]);
   return valid ? EXIT.ok : EXIT.failed;
 }

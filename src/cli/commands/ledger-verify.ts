@@ -10,9 +10,16 @@ import { KinError } from '../../model/errors.ts';
 import type { Context } from '../context.ts';
 import { answer } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { findLedger, givenKey, readNamed, readNamedText } from '../offline/place.ts';
-import type { FoundLedger, LedgerPlace } from '../offline/place.ts';
-import { harmless } from '../style.ts';
+import {
+  findLedger,
+  givenKey,
+  keyBeside,
+  keyLines,
+  readNamed,
+  readNamedText,
+} from '../offline/place.ts';
+import type { FoundLedger, KeyFrom, LedgerPlace } from '../offline/place.ts';
+import { harmlessLine } from '../style.ts';
 import { countText } from '../text.ts';
 
 export interface VerifyOptions extends LedgerPlace {
@@ -27,7 +34,8 @@ export async function verifyCommand(context: Context, options: VerifyOptions): P
   const dir = options.dir === undefined ? undefined : resolve(context.cwd, options.dir);
   if (dir !== undefined && existsSync(join(dir, 'head.proof'))) {
     const { verifyTenantExport } = await import('./ledger-tenant.ts');
-    return verifyTenantExport(context, dir, trustOf(context, options, join(dir, 'vkey')));
+    const beside = trustOf(context, options, { kind: 'folder', file: join(dir, 'vkey') });
+    return verifyTenantExport(context, dir, beside);
   }
   const found = findLedger(context, options);
   const report = await reportOf(found);
@@ -60,27 +68,27 @@ async function reportOf(found: FoundLedger): Promise<FsckReport> {
 }
 
 export function reportText(
-  { paint }: Context,
+  context: Context,
   report: FsckReport,
-  found: Pick<FoundLedger, 'vkey' | 'keyFrom'>,
+  found: Pick<FoundLedger, 'vkey' | 'keyFrom' | 'otherKey'>,
 ): readonly string[] {
-  const own =
-    found.keyFrom === 'given'
-      ? []
-      : [paint.dim('the key is the one in the folder: compare it with the one that you know')];
+  const { paint } = context;
+  const own = keyLines(context, found.keyFrom, found.otherKey);
   if (report.kind === 'intact') {
     return [
       `${paint.green('intact')}: ${countText(report.size, 'entry', 'entries')}, every byte ` +
         'read, every root recomputed, every signature checked',
       `root ${report.root}`,
-      `key  ${found.vkey}`,
+      `key  ${harmlessLine(found.vkey)}`,
       ...own,
     ];
   }
   return [
     `${paint.red('DAMAGED')}: ${countText(report.findings.length, 'finding')}`,
     ...report.findings.map(
-      (f) => `  ${f.code} ${f.file} at byte ${f.offset}, entry ${f.index}: ${harmless(f.reason)}`,
+      (f) =>
+        `  ${f.code} ${harmlessLine(f.file)} at byte ${f.offset}, entry ${f.index}: ` +
+        harmlessLine(f.reason),
     ),
     ...own,
   ];
@@ -132,27 +140,46 @@ const NONE = 'no published checkpoint lies in the folder';
 
 function policyText({ paint }: Context, policy: PolicyReport): readonly string[] {
   if (policy.kind === 'unmet') {
-    return [`${paint.red('quorum NOT met')}: ${policy.code}: ${harmless(policy.reason)}`];
+    return [`${paint.red('quorum NOT met')}: ${policy.code}: ${harmlessLine(policy.reason)}`];
   }
   const by =
-    policy.cosigned.length === 0 ? 'nobody (it asks for none)' : policy.cosigned.join(', ');
+    policy.cosigned.length === 0
+      ? 'nobody (it asks for none)'
+      : policy.cosigned.map(harmlessLine).join(', ');
   return [`${paint.green('quorum met')} for ${policy.size} entries: cosigned by ${by}`];
 }
 
-type Trust = { readonly vkey: string } | { readonly policy: string; readonly logVkeys: string[] };
+export type Trust =
+  | { readonly vkey: string }
+  | { readonly policy: string; readonly logVkeys: readonly string[] };
 
-/** `beside`: a file with a key that counts when the caller names none. */
-function trustOf(context: Context, options: VerifyOptions, beside?: string): Trust {
+export interface Trusting {
+  readonly trust: Trust;
+  readonly keyFrom: KeyFrom;
+}
+
+/** Which key counts when the caller names none. */
+type Shipped =
+  | { readonly kind: 'folder'; readonly file: string }
+  | { readonly kind: 'proof'; readonly vkey: string }
+  | undefined;
+
+function trustOf(context: Context, options: VerifyOptions, shipped: Shipped): Trusting {
   const given = options.vkey === undefined ? undefined : givenKey(context, options.vkey);
   if (options.policy !== undefined) {
     const policy = readNamedText(context, options.policy);
-    return { policy, logVkeys: given === undefined ? [] : [given] };
+    const logVkeys = given === undefined ? [] : [given];
+    return { trust: { policy, logVkeys }, keyFrom: 'given' };
   }
-  if (given !== undefined) return { vkey: given };
-  if (beside !== undefined && existsSync(beside)) {
-    return { vkey: readNamedText(context, beside).trim() };
+  if (given !== undefined) return { trust: { vkey: given }, keyFrom: 'given' };
+  if (shipped?.kind === 'folder' && existsSync(shipped.file)) {
+    return { trust: { vkey: keyBeside(shipped.file) }, keyFrom: 'folder' };
   }
-  return { vkey: findLedger(context, options).vkey };
+  if (shipped?.kind === 'proof' && options.dir === undefined) {
+    return { trust: { vkey: shipped.vkey }, keyFrom: 'proof' };
+  }
+  const { vkey, keyFrom } = findLedger(context, options);
+  return { trust: { vkey }, keyFrom };
 }
 
 interface Given {
@@ -180,21 +207,18 @@ function givenProof(context: Context, file: string, entryFile: string | undefine
 
 async function verifyOne(context: Context, options: VerifyOptions, file: string): Promise<number> {
   const given = givenProof(context, file, options.entry);
-  const named = options.vkey ?? options.dir ?? options.policy;
-  const trust =
-    named === undefined && given.vkey !== undefined
-      ? { vkey: given.vkey }
-      : trustOf(context, options);
-  const keyFrom = named === undefined && given.vkey !== undefined ? 'proof' : 'given';
+  const shipped =
+    given.vkey === undefined ? undefined : ({ kind: 'proof', vkey: given.vkey } as const);
+  const { trust, keyFrom } = trustOf(context, options, shipped);
   const verdict = await judge(given, trust, options.tenant);
   const { paint } = context;
-  answer(context, { ...verdict, keyFrom }, () => [
+  const key = 'vkey' in trust ? { vkey: trust.vkey } : {};
+  answer(context, { ...verdict, keyFrom, ...key }, () => [
     verdict.valid
-      ? `${paint.green('valid')}: ${verdict.says}`
-      : `${paint.red('NOT valid')}: ${verdict.code}: ${harmless(verdict.says)}`,
-    ...(keyFrom === 'proof'
-      ? [paint.dim('the key is the one in the file: compare it with the one that you know')]
-      : []),
+      ? `${paint.green('valid')}: ${harmlessLine(verdict.says)}`
+      : `${paint.red('NOT valid')}: ${verdict.code}: ${harmlessLine(verdict.says)}`,
+    ...(keyFrom === 'given' || key.vkey === undefined ? [] : [`key  ${harmlessLine(key.vkey)}`]),
+    ...keyLines(context, keyFrom),
   ]);
   return verdict.valid ? EXIT.ok : EXIT.failed;
 }

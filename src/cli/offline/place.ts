@@ -1,11 +1,13 @@
 // Where does the ledger lie that an auditor's command is about, and whose key counts? A folder with
 // the log itself, or a static export of one; the key is given, or the one beside it, and said.
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { parseVkey } from '@kintsugi/ledger/verify';
 import { statePaths } from '../../api/state-folder.ts';
 import { KinError } from '../../model/errors.ts';
 import { findStateDir } from '../connect.ts';
 import type { Context } from '../context.ts';
+import { KEY_BYTES_MAX, NAMED_BYTES_MAX, readRegular } from './read-file.ts';
 
 export interface LedgerPlace {
   readonly dir: string | undefined;
@@ -16,6 +18,8 @@ export interface FoundLedger {
   readonly dir: string;
   readonly vkey: string;
   readonly keyFrom: 'given' | 'folder';
+  /** The folder ships another key than the one that was given. */
+  readonly otherKey?: string;
   /** `export`: tiles and a checkpoint; there is nothing of the writer in it. */
   readonly kind: 'log' | 'export';
 }
@@ -58,8 +62,13 @@ function keyOf(
   context: Context,
   dir: string,
   given: string | undefined,
-): Pick<FoundLedger, 'vkey' | 'keyFrom'> {
-  if (given !== undefined) return { vkey: givenKey(context, given), keyFrom: 'given' };
+): Pick<FoundLedger, 'vkey' | 'keyFrom' | 'otherKey'> {
+  if (given !== undefined) {
+    const named = givenKey(context, given);
+    const own = besideIfGood(dir);
+    const other = own === undefined || own === named ? {} : { otherKey: own };
+    return { vkey: named, keyFrom: 'given', ...other };
+  }
   const vkey = ownKey(dir);
   if (vkey !== undefined) return { vkey, keyFrom: 'folder' };
   throw new KinError(
@@ -69,25 +78,89 @@ function keyOf(
   );
 }
 
-export function givenKey(context: Context, given: string): string {
+/** A key that is none is a mistake of who typed it, and says nothing about the ledger. */
+export function givenKey(context: Pick<Context, 'cwd'>, given: string): string {
   const path = resolve(context.cwd, given);
-  return existsSync(path) ? readFileSync(path, 'utf8').trim() : given;
+  const isFile = existsSync(path);
+  const key = isFile ? keyFile(path) : given.trim();
+  if (isVkey(key)) return key;
+  throw new KinError(
+    'KIN_USAGE',
+    isFile
+      ? `--vkey: ${path} holds no public key of a log`
+      : '--vkey is neither a file nor a public key of a log: a letter of it may be wrong',
+    'A key is NAME+HASH+KEY in one line, as `kintsugi ledger checkpoint` shows it.',
+  );
 }
 
-function ownKey(dir: string): string | undefined {
-  for (const path of [join(dir, '..', 'vkey'), join(dir, 'vkey')]) {
-    if (existsSync(path)) return readFileSync(path, 'utf8').trim();
-  }
+/** One that the folder itself ships: to be compared, and to be said. */
+export function keyBeside(path: string): string {
+  const key = keyFile(path);
+  if (isVkey(key)) return key;
+  throw new KinError(
+    'KIN_LEDGER_KEY_MISSING',
+    `${path} holds no public key of a log`,
+    'Pass the key, or a file with it: --vkey KEY.',
+  );
+}
+
+function keyFile(path: string): string {
   try {
-    const log: unknown = JSON.parse(readFileSync(join(dir, 'log.json'), 'utf8'));
-    const isLog = typeof log === 'object' && log !== null && 'vkey' in log;
-    return isLog && typeof log.vkey === 'string' ? log.vkey : undefined;
+    return readRegular(path, KEY_BYTES_MAX).toString('utf8').trim();
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+/** The hash in it is over name and key, so that one wrong letter is found. */
+const isVkey = (text: string): boolean => parseVkey(text) !== undefined;
+
+/** `proof`: out of the file with the proof; `running`: of the control plane that was asked. */
+export type KeyFrom = FoundLedger['keyFrom'] | 'proof' | 'running';
+
+const KEY_PLACES: Readonly<Record<Exclude<KeyFrom, 'given'>, string>> = {
+  folder: 'in the folder',
+  proof: 'in the file',
+  running: 'that the running system names',
+};
+
+/** EVI1: a key that came with what it verifies proves nothing until somebody compares it. */
+export function keyLines(
+  { paint }: Context,
+  keyFrom: KeyFrom,
+  otherKey?: string,
+): readonly string[] {
+  if (otherKey !== undefined) {
+    const other = `another key lies in the folder than the one that you gave: ${otherKey}`;
+    return [`${other}; one of the two is not of this log`];
+  }
+  if (keyFrom === 'given') return [];
+  const place = KEY_PLACES[keyFrom];
+  return [paint.dim(`the key is the one ${place}: compare it with the one that you know`)];
+}
+
+/** It is only compared: what is no key is not there. */
+function besideIfGood(dir: string): string | undefined {
+  try {
+    return ownKey(dir);
   } catch {
     return undefined;
   }
 }
 
-const MAP_KEY_BYTES = 32;
+function ownKey(dir: string): string | undefined {
+  for (const path of [join(dir, '..', 'vkey'), join(dir, 'vkey')]) {
+    if (existsSync(path)) return keyBeside(path);
+  }
+  try {
+    const text = readRegular(join(dir, 'log.json'), KEY_BYTES_MAX).toString('utf8');
+    const log: unknown = JSON.parse(text);
+    const isLog = typeof log === 'object' && log !== null && 'vkey' in log;
+    return isLog && typeof log.vkey === 'string' && isVkey(log.vkey) ? log.vkey : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 /** The secret key of the map, when this user may read it: an audit then computes each position. */
 export function mapKeyOf(
@@ -102,36 +175,40 @@ export function mapKeyOf(
   for (const path of paths) {
     let bytes: Buffer;
     try {
-      bytes = readFileSync(path);
+      bytes = readRegular(path, KEY_BYTES_MAX);
     } catch (error) {
       if (given === undefined) continue;
       throw unreadable(path, error);
     }
-    const text = bytes.toString('latin1').trim();
-    const key = bytes.length === MAP_KEY_BYTES ? bytes : Buffer.from(text, 'base64');
-    if (key.length === MAP_KEY_BYTES) return key;
+    const key = mapKeyIn(bytes);
+    if (key !== undefined) return key;
     if (given !== undefined) throw unreadable(path, new Error('it holds no 32 bytes'));
   }
   return undefined;
 }
 
-const FILE_BYTES_MAX = 8 * 1024 * 1024;
+const MAP_KEY_BYTES = 32;
+
+/** As the controller writes it (64 hex digits), as base64, or as the bytes themselves. */
+function mapKeyIn(bytes: Buffer): Uint8Array | undefined {
+  if (bytes.length === MAP_KEY_BYTES) return bytes;
+  const text = bytes.toString('latin1').trim();
+  if (/^[0-9a-f]{64}$/iu.test(text)) return Buffer.from(text, 'hex');
+  const key = Buffer.from(text, 'base64');
+  return key.length === MAP_KEY_BYTES ? key : undefined;
+}
 
 /** A proof, an entry, a policy, a list: small files that a person names. */
-export function readNamed(context: Pick<Context, 'cwd'>, name: string): Buffer {
+export function readNamed(
+  context: Pick<Context, 'cwd'>,
+  name: string,
+  most = NAMED_BYTES_MAX,
+): Buffer {
   const path = resolve(context.cwd, name);
-  let file: number | undefined;
   try {
-    file = openSync(path, 'r');
-    const { size } = fstatSync(file);
-    if (size > FILE_BYTES_MAX) throw new Error(`it has more than ${FILE_BYTES_MAX} bytes`);
-    const bytes = Buffer.alloc(size);
-    const read = readSync(file, bytes, 0, size, 0);
-    return bytes.subarray(0, read);
+    return readRegular(path, most);
   } catch (error) {
     throw unreadable(path, error);
-  } finally {
-    if (file !== undefined) closeSync(file);
   }
 }
 

@@ -4,16 +4,15 @@
 //
 //   RL1. What is visited before the end is believed only when reading ends without an error: the
 //        root over all of it was signed.
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { exportStatic, LocalStore, nodeFiles } from '@kintsugi/ledger';
 import type { Files, OpenFile } from '@kintsugi/ledger';
 import { leafHash, toBase64, verifyCheckpoint } from '@kintsugi/ledger/verify';
 import { KinError } from '../../model/errors.ts';
 import { HashTiles } from './hash-tiles.ts';
 import { formatTilePath, parseBundle } from './package.ts';
-import { unreadable } from './place.ts';
+import { readNamed } from './place.ts';
 import type { FoundLedger } from './place.ts';
+import { BUNDLE_BYTES_MAX } from './read-file.ts';
 
 const WIDTH = 256;
 
@@ -114,13 +113,8 @@ async function readExport({ dir, vkey }: FoundLedger, visit: Visit): Promise<Off
   return { origin, size, root, checkpoint, tree };
 }
 
-function fileIn(dir: string, path: string): Buffer {
-  try {
-    return readFileSync(join(dir, path));
-  } catch (error) {
-    throw unreadable(join(dir, path), error);
-  }
-}
+const fileIn = (dir: string, path: string): Buffer =>
+  readNamed({ cwd: dir }, path, BUNDLE_BYTES_MAX);
 
 function damaged(file: string, reason: string): KinError {
   return new KinError(

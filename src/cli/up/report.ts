@@ -1,11 +1,12 @@
 // What does `up` say once everything is ready? Where it listens, who may call, and what to try
 // next: every line can be copied and run as it stands.
-import { relative } from 'node:path';
+import { dirname, relative } from 'node:path';
 import type { ServiceSummary, Status } from '../../api/contract.ts';
 import type { FirstKeysFile } from '../../api/state-folder.ts';
 import type { Context } from '../context.ts';
 import { overallText } from '../show/status.ts';
 import { countText, durationText, indent, table } from '../text.ts';
+import { examplePath } from './example-path.ts';
 
 export interface UpReport {
   readonly status: Status;
@@ -63,11 +64,13 @@ function tryLines(report: UpReport, { paint }: Pick<Context, 'paint'>): string[]
   const { command: word } = report;
   const key = keys[0]?.key ?? '$KEY';
   const route = service.routes[0] ?? '/';
+  const path = examplePath(dirname(status.instance.manifestPath), route);
+  const note = path === undefined ? `        # or another path below ${route}` : '';
   return [
     '',
     paint.bold('try this:'),
     ...indent([
-      `curl -s -H 'Authorization: Bearer ${key}' ${status.gateway.url}${route}`,
+      `curl -s -H 'Authorization: Bearer ${key}' ${status.gateway.url}${path ?? route}${note}`,
       ...killLines(service),
       `${word} explain${flag}        # what was seen, decided, done, and its proof`,
       `${word} ledger verify${flag}  # check the evidence without trusting us`,
