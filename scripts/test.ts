@@ -50,8 +50,8 @@ async function main(): Promise<number> {
 
 async function runAll(files: readonly TestFile[], options: RunOptions): Promise<Totals> {
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-  // Most of them wait for processes most of the time: one more than there are cores.
-  const lanes = Math.max(1, Math.min(availableParallelism() + 1, SIDE_BY_SIDE_MAX));
+  // Most of them wait for processes most of the time: two more than there are cores.
+  const lanes = Math.max(1, Math.min(availableParallelism() + 2, SIDE_BY_SIDE_MAX));
   const together = files.filter(({ isAlone }) => !isAlone);
   const alone = files.filter(({ isAlone }) => isAlone);
   for (const [queue, width] of [

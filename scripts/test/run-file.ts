@@ -66,7 +66,7 @@ function start(file: TestFile, options: RunOptions, mark: string): ChildProcess 
   const flags = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
   return spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
     cwd: options.root,
-    env: { ...env, [MARK]: mark },
+    env: { NODE_COMPILE_CACHE: COMPILED, ...env, [MARK]: mark },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
@@ -185,3 +185,6 @@ function judge(
 }
 
 export const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
+
+/** Each file is a process of its own, and many start others: compiled once is enough. */
+const COMPILED = `${repositoryRoot}/node_modules/.cache/kintsugi-tests`;

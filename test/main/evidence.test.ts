@@ -167,7 +167,7 @@ describe('the API’s evidence', () => {
 });
 
 describe('an outage of the ledger', () => {
-  test('EO1: is marked outside of it, and said in it as soon as it takes entries again', async () => {
+  test('EO1: is marked outside of it, and said in it once it takes entries again', async () => {
     await withLedger(async ({ ledger, log: core, evidence }) => {
       const disk = memoryDisk();
       disk.lease = { owner: 'me', epoch: 1, untilMs: 2 ** 50 };
