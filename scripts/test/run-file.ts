@@ -3,10 +3,12 @@
 // R1. A file that does not end within its limit is ended with everything that it started.
 // R2. A file that ran no test, crashed, or left processes behind has failed, whatever else it
 //     reported.
+// R3. A file that may run beside others steps back for one that may not.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -64,12 +66,23 @@ function start(file: TestFile, options: RunOptions, mark: string): ChildProcess 
   const { NODE_TEST_CONTEXT: _ignored, ...env } = process.env;
   const pattern = options.namePattern;
   const flags = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
-  return spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
+  const child = spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
     cwd: options.root,
-    env: { NODE_COMPILE_CACHE: COMPILED, ...env, [MARK]: mark },
+    env: { ...env, [MARK]: mark },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
+  if (!file.isAlone) stepBack(child.pid);
+  return child;
+}
+
+/** R3. What it starts inherits it. */
+function stepBack(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, 10);
+  } catch {
+    // It has ended already.
+  }
 }
 
 function collect(child: ChildProcess): () => string {
@@ -185,6 +198,3 @@ function judge(
 }
 
 export const repositoryRoot = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-
-/** Each file is a process of its own, and many start others: compiled once is enough. */
-const COMPILED = `${repositoryRoot}/node_modules/.cache/kintsugi-tests`;

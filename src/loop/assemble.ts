@@ -15,6 +15,14 @@ import { createRecorder } from './record/record.ts';
 import { progress } from './runs.ts';
 import type { LoopPorts, LoopState } from './state.ts';
 
+function noteAudit({ manifest, world }: LoopPorts, replica: ReplicaId, event: unknown): void {
+  const { tenants } = manifest();
+  const made = auditRecord(replica, event, (id) => tenants.has(id as TenantId));
+  const { tenant } = made;
+  const scope = tenant === undefined ? undefined : { tenant, private: made.private };
+  world.ledger.note('service.audit', made.detail, scope);
+}
+
 export function assemble(ports: LoopPorts): LoopState {
   const { world, epoch } = ports;
   const stop = new AbortController();
@@ -35,13 +43,7 @@ export function assemble(ports: LoopPorts): LoopState {
     onReady: (replica) => {
       for (const wake of readyWords.get(replica) ?? []) wake();
     },
-    onAudit: (replica, event) => {
-      const { tenants } = ports.manifest();
-      const made = auditRecord(replica, event, (id) => tenants.has(id as TenantId));
-      const { tenant } = made;
-      const scope = tenant === undefined ? undefined : { tenant, private: made.private };
-      world.ledger.note('service.audit', made.detail, scope);
-    },
+    onAudit: (replica, event) => noteAudit(ports, replica, event),
   });
   const approvals = createApprovals({
     world,

@@ -55,11 +55,11 @@ export async function openLedgerIn(
   const origin = originOf(name);
   const { signer, seed } = signerIn(dir, origin);
   const database = setup.databaseUrl === undefined ? undefined : await inDatabase(setup, origin);
-  let open: EvidenceLog | undefined;
+  const open: { evidence?: EvidenceLog } = {};
   let published = '';
   // The first publications come while it is being opened.
   const tellPublished = (): void => {
-    const text = open?.publisher.published() ?? published;
+    const text = open.evidence?.publisher.published() ?? published;
     if (text === published) return;
     published = text;
     setup.onPublished?.(text);
@@ -83,7 +83,7 @@ export async function openLedgerIn(
     await database?.end();
     throw error;
   });
-  open = evidence;
+  open.evidence = evidence;
   tellPublished();
   return { ledger: adapt(evidence, setup, () => database?.end()), log: evidence.core, evidence };
 }

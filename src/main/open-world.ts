@@ -11,6 +11,7 @@ import type { StartFile } from '../api/state-folder.ts';
 import { resolveAnchors, resolveText } from '../manifest/index.ts';
 import type { Manifest } from '../model/manifest.ts';
 import { openStore } from '../store/open.ts';
+import type { Store } from '../world/store.ts';
 import { openClock } from '../world/real/clock.ts';
 import { openIds } from '../world/real/ids.ts';
 import { openLog } from '../world/real/log.ts';
@@ -19,8 +20,9 @@ import type { World } from '../world/world.ts';
 import type { Settings } from './parts.ts';
 import type { OwnSecrets } from './keys.ts';
 import { openAnchors } from './anchors.ts';
-import type { Anchors } from './anchors.ts';
+import type { Anchors, AnchorsWorld } from './anchors.ts';
 import { openLedgerIn, originOf } from './ledger.ts';
+import type { OpenedLedger } from './ledger.ts';
 
 export interface OpenedWorld {
   readonly world: World;
@@ -45,7 +47,6 @@ const PORTS = { from: 20_000, to: 32_000 } as const;
 
 export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
   const { stateDir, start, own, env } = inputs;
-  const paths = statePaths(stateDir);
   const log = openLog({ level: 'info' });
   const clock = openClock();
   const store = await openStore({
@@ -54,32 +55,8 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     url: env['KINTSUGI_STORE_URL'],
   });
   const random = openRandom();
-  const kept = readHighWater(await store.setting('ledger.high-water'));
-  const { manifest, secrets, ports } = inputs.settings;
-  const resolving = { env, secrets, ports, stateDir };
-  makeOwnFolder(paths.ledger);
-  let evidence: EvidenceLog | undefined;
-  const anchors = await openAnchors(
-    paths.ledger,
-    originOf(manifest.name),
-    manifest.ledger,
-    resolveAnchors(manifest.ledger, { name: manifest.name }, resolving),
-    { clock, random, log },
-    (size) => evidence?.publisher.anchored(size),
-  );
-  const opened = await openLedgerIn(paths.ledger, manifest.name, larger(kept, anchors.highWater), {
-    databaseUrl: env['KINTSUGI_LEDGER_URL'],
-    publishEveryMs: manifest.ledger.publishEveryMs,
-    witnesses: manifest.ledger.witnesses,
-    troubles: () => anchors.troubles(),
-    onPublished: (checkpoint) => anchors.offer(checkpoint),
-    onFatal: (error) => log.error('the ledger takes nothing any more', { error: error.message }),
-  }).catch(async (error: unknown) => {
-    await anchors.close();
-    throw error;
-  });
+  const { anchors, opened } = await openRecords(inputs, store, { clock, random, log });
   const { ledger, log: record } = opened;
-  evidence = opened.evidence;
   const runtime = await openProcessRuntime({
     dir: join(stateDir, 'runtime'),
     instance: own.instance,
@@ -130,6 +107,41 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
       log.close();
     },
   };
+}
+
+/** The ledger and the anchors of its heads: each tells the other, and both or none are open. */
+async function openRecords(
+  { stateDir, env, settings }: WorldInputs,
+  store: Store,
+  world: AnchorsWorld,
+): Promise<{ readonly anchors: Anchors; readonly opened: OpenedLedger }> {
+  const { ledger: dir } = statePaths(stateDir);
+  const kept = readHighWater(await store.setting('ledger.high-water'));
+  const { manifest, secrets, ports } = settings;
+  makeOwnFolder(dir);
+  const open: { ledger?: OpenedLedger } = {};
+  const anchors = await openAnchors(
+    dir,
+    originOf(manifest.name),
+    manifest.ledger,
+    resolveAnchors(manifest.ledger, { name: manifest.name }, { env, secrets, ports, stateDir }),
+    world,
+    (size) => open.ledger?.evidence.publisher.anchored(size),
+  );
+  try {
+    open.ledger = await openLedgerIn(dir, manifest.name, larger(kept, anchors.highWater), {
+      databaseUrl: env['KINTSUGI_LEDGER_URL'],
+      publishEveryMs: manifest.ledger.publishEveryMs,
+      witnesses: manifest.ledger.witnesses,
+      troubles: () => anchors.troubles(),
+      onPublished: (checkpoint) => anchors.offer(checkpoint),
+      onFatal: ({ message }) => world.log.error('the ledger takes nothing more', { message }),
+    });
+    return { anchors, opened: open.ledger };
+  } catch (error) {
+    await anchors.close();
+    throw error;
+  }
 }
 
 function larger(a: HighWater | undefined, b: HighWater | undefined): HighWater | undefined {

@@ -81,7 +81,7 @@ interface Waiting {
 }
 
 export function createRecorder(ports: RecordPorts): Recorder {
-  const { ledger, clock } = ports.world;
+  const { clock } = ports.world;
   const listeners = new Set<(event: StoryEvent) => void>();
   const waiting: Waiting[] = [];
   const limit = ports.limit ?? 5_000;
@@ -115,21 +115,7 @@ export function createRecorder(ports: RecordPorts): Recorder {
   }
   return {
     tell,
-    async intend(run) {
-      if (waiting.length <= AHEAD_MAX) for (const each of waiting) send(ports, each);
-      const written = await ledger.intent(
-        run.plan.target,
-        {
-          run: run.id,
-          digest: run.planDigest,
-          plan: planEssence(run.plan),
-          summary: run.plan.summary,
-        },
-        termsOf(run.plan, ports.mustBeWitnessed?.(run.plan.playbook) ?? false),
-      );
-      const receipt = mintReceipt(run.plan.id, run.planDigest, written.index, written.leafHash);
-      return { receipt, index: written.index };
-    },
+    intend: (run) => intend(ports, waiting, run),
     async conclude(run, result) {
       const index = run.intentIndex;
       if (index === undefined) return;
@@ -156,6 +142,29 @@ export function createRecorder(ports: RecordPorts): Recorder {
       hurry = new AbortController();
     },
   };
+}
+
+/** RE1: what waits is sent ahead, in one go with the intent. */
+async function intend(
+  ports: RecordPorts,
+  waiting: readonly Waiting[],
+  run: Run,
+): Promise<{ readonly receipt: Receipt; readonly index: number }> {
+  if (waiting.length <= AHEAD_MAX) {
+    for (const each of waiting) void send(ports, each);
+  }
+  const written = await ports.world.ledger.intent(
+    run.plan.target,
+    {
+      run: run.id,
+      digest: run.planDigest,
+      plan: planEssence(run.plan),
+      summary: run.plan.summary,
+    },
+    termsOf(run.plan, ports.mustBeWitnessed?.(run.plan.playbook) ?? false),
+  );
+  const receipt = mintReceipt(run.plan.id, run.planDigest, written.index, written.leafHash);
+  return { receipt, index: written.index };
 }
 
 /** Exactly one outcome: nothing is written for an intent that has got its own already. */
