@@ -50,18 +50,23 @@ async function main(): Promise<number> {
 
 async function runAll(files: readonly TestFile[], options: RunOptions): Promise<Totals> {
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
-  // Most of them wait for processes most of the time: one more than there are cores. Those that run
-  // alone do so one after the other, and all others step back for them.
+  // Most of them wait for processes most of the time: one more than there are cores.
   const lanes = Math.max(1, Math.min(availableParallelism() + 1, SIDE_BY_SIDE_MAX));
   const together = files.filter(({ isAlone }) => !isAlone);
   const alone = files.filter(({ isAlone }) => isAlone);
-  const play = async (queue: TestFile[]): Promise<void> => {
-    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      if (options.signal.aborted) return;
-      show(await runFile(file, options), totals, options.namePattern !== undefined);
-    }
-  };
-  await Promise.all([play(alone), ...Array.from({ length: lanes }, () => play(together))]);
+  for (const [queue, width] of [
+    [together, lanes],
+    [alone, 1],
+  ] as const) {
+    const waiting = [...queue];
+    const lane = async (): Promise<void> => {
+      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
+        if (options.signal.aborted) return;
+        show(await runFile(file, options), totals, options.namePattern !== undefined);
+      }
+    };
+    await Promise.all(Array.from({ length: width }, lane));
+  }
   return totals;
 }
 

@@ -3,12 +3,10 @@
 // R1. A file that does not end within its limit is ended with everything that it started.
 // R2. A file that ran no test, crashed, or left processes behind has failed, whatever else it
 //     reported.
-// R3. A file that may run beside others steps back for one that may not.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,23 +64,12 @@ function start(file: TestFile, options: RunOptions, mark: string): ChildProcess 
   const { NODE_TEST_CONTEXT: _ignored, ...env } = process.env;
   const pattern = options.namePattern;
   const flags = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
-  const child = spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
+  return spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
     cwd: options.root,
     env: { ...env, [MARK]: mark },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
-  if (!file.isAlone) stepBack(child.pid);
-  return child;
-}
-
-/** R3. What it starts inherits it. */
-function stepBack(pid: number | undefined): void {
-  try {
-    if (pid !== undefined) setPriority(pid, 10);
-  } catch {
-    // It has ended already.
-  }
 }
 
 function collect(child: ChildProcess): () => string {
