@@ -25,7 +25,7 @@ export interface WatchPorts {
 
 /** How often the clock is compared with itself, and what counts as a jump. */
 const CLOCK = { everyMs: 1_000, jumpMs: 2_000 } as const;
-const USAGE_EVERY_MS = 1_000;
+const USAGE_EVERY_MS = 2_000;
 
 export interface Watch {
   /** Looks at everything that is due. Cheap when nothing is. */
