@@ -371,8 +371,9 @@ describe('process driver: after the death of the controller', () => {
   });
 
   it('M1. a zombie is not mistaken for life', { skip: !isLinux && 'needs /proc' }, async (t) => {
-    // A shell that never waits for its child: the dead child stays a zombie.
-    const parent = spawn('sh', ['-c', 'sleep 0 & echo $!; exec sleep 60']);
+    // A shell that never waits for its child: the dead child stays a zombie. The child lives until
+    // the shell has become something that does not wait.
+    const parent = spawn('sh', ['-c', 'sleep 1 & echo $!; exec sleep 60']);
     t.after(() => parent.kill('SIGKILL'));
     const [text] = await once(parent.stdout, 'data');
     const pid = Number(String(text));
