@@ -7,6 +7,7 @@
 // C3. Once writing has failed for good, nothing is accepted any more (fail closed).
 
 import type { Checkpoint, LedgerState } from './api.ts';
+import { DeadlineWatch, rejectOnce } from './deadline-watch.ts';
 import { LedgerError, typedError } from './errors.ts';
 import type { LedgerClock } from './files.ts';
 import { followAll } from './follow.ts';
@@ -68,9 +69,6 @@ export interface CommitterParts {
   readonly onSpaceChange: (full: boolean) => void;
 }
 
-/** A reason of our own: the default one is an error with a stack, made for every busy period. */
-const OVER = 'over';
-
 /** Outcomes and the ledger's own notes may exceed the queue bound by this many entries. */
 const RESERVED_QUEUE_MAX = 4096;
 
@@ -82,8 +80,7 @@ export class Committer {
   #pumping: Promise<void> | undefined;
   #chain: ChainState;
   #checkpoint: Checkpoint;
-  #watch: AbortController | undefined;
-  #wakeAtMs = Infinity;
+  readonly #watch: DeadlineWatch;
   #room: Buffer | undefined;
   #failure: LedgerError | undefined;
   #closing = false;
@@ -92,6 +89,11 @@ export class Committer {
 
   constructor(parts: CommitterParts) {
     this.#parts = parts;
+    this.#watch = new DeadlineWatch({
+      clock: parts.clock,
+      open: () => [this.#inFlight, this.#queue],
+      expire: () => this.#expire(),
+    });
     this.#chain = parts.chain;
     this.#checkpoint = parts.checkpointFor(parts.tree.size, parts.tree.root());
   }
@@ -122,7 +124,7 @@ export class Committer {
       const dueAtMs = this.#parts.clock.monotonicMs() + deadlineMs;
       this.#queue.push({ bytes, priority, onLate, dueAtMs, settled: false, resolve, reject });
       this.#queueBytes += bytes.length;
-      if (this.#pumping !== undefined && dueAtMs < this.#wakeAtMs) this.#startWatch();
+      if (this.#pumping !== undefined && dueAtMs < this.#watch.wakeAtMs) this.#watch.start();
       // A microtask later, so that appends of the same tick share one group.
       this.#pumping ??= Promise.resolve().then(() => this.#pump());
     });
@@ -170,13 +172,13 @@ export class Committer {
   }
 
   async #pump(): Promise<void> {
-    this.#startWatch();
+    this.#watch.start();
     try {
       // Bounded by the queue: each round takes at least one entry out of it.
       while (this.#queue.length > 0 && this.#failure === undefined) await this.#round();
     } finally {
       this.#pumping = undefined;
-      this.#stopWatch();
+      this.#watch.stop();
       if (this.#failure !== undefined) this.#rejectAll(this.#failure);
     }
   }
@@ -292,50 +294,11 @@ export class Committer {
     }
   }
 
-  /** C1: one sleeper per busy period wakes for the earliest deadline, whatever the disk does. */
-  #startWatch(): void {
-    this.#stopWatch();
-    if (this.#parts.clock.sleep === undefined) return;
-    const watch = new AbortController();
-    this.#watch = watch;
-    void this.#watchDeadlines(watch.signal);
-  }
-
-  #stopWatch(): void {
-    this.#watch?.abort(OVER);
-    this.#watch = undefined;
-    this.#wakeAtMs = Infinity;
-  }
-
-  async #watchDeadlines(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts;
-    // Each round either ends here or settles the append that was due.
-    while (!signal.aborted) {
-      const next = nextDeadline(this.#queue, nextDeadline(this.#inFlight, Infinity));
-      this.#wakeAtMs = next;
-      if (next === Infinity) return;
-      const waitMs = Math.max(1, Math.ceil(next - clock.monotonicMs()));
-      await clock.sleep?.(waitMs, signal).catch(() => undefined);
-      if (!signal.aborted) this.#expire();
-    }
-  }
-
   #rejectAll(error: LedgerError): void {
     for (const waiting of [...this.#inFlight, ...this.#queue]) rejectOnce(waiting, error);
     this.#queue = [];
     this.#queueBytes = 0;
   }
-}
-
-function nextDeadline(list: readonly Waiting[], least: number): number {
-  for (const { settled, dueAtMs } of list) if (!settled && dueAtMs < least) least = dueAtMs;
-  return least;
-}
-
-function rejectOnce(waiting: Waiting, error: LedgerError): void {
-  if (waiting.settled) return;
-  waiting.settled = true;
-  waiting.reject(error);
 }
 
 function late(inLog: 'no' | 'unknown'): LedgerError {

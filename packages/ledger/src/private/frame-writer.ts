@@ -4,6 +4,7 @@
 // R5. A file whose write or sync failed is never written again; the group goes to a new file once,
 //     and a second failure ends writing for good.
 
+import { DeadlineWatch, rejectOnce } from '../deadline-watch.ts';
 import { LedgerError, errorText, isLedgerError, typedError } from '../errors.ts';
 import { isDiskFull } from '../files.ts';
 import type { LedgerClock } from '../files.ts';
@@ -33,9 +34,6 @@ export interface WriterParts {
   readonly groupBytesMax: number;
 }
 
-/** A reason of our own: the default one is an error with a stack, made for every busy period. */
-const OVER = 'over';
-
 interface Waiting {
   readonly frame: Buffer;
   readonly dueAtMs: number;
@@ -51,8 +49,7 @@ export class FrameWriter {
   #inFlight: readonly Waiting[] = [];
   #pumping: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
-  #watch: AbortController | undefined;
-  #wakeAtMs = Infinity;
+  readonly #watch: DeadlineWatch;
   #room: Buffer | undefined;
   #failure: LedgerError | undefined;
   #closed = false;
@@ -60,6 +57,11 @@ export class FrameWriter {
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
+    this.#watch = new DeadlineWatch({
+      clock: parts.clock,
+      open: () => [this.#inFlight, this.#queue],
+      expire: () => this.#expire(),
+    });
   }
 
   get failure(): LedgerError | undefined {
@@ -73,7 +75,7 @@ export class FrameWriter {
       const dueAtMs = this.#parts.clock.monotonicMs() + deadlineMs;
       this.#queue.push({ frame, dueAtMs, settled: false, resolve, reject });
       this.#queueBytes += frame.length;
-      if (this.#pumping !== undefined && dueAtMs < this.#wakeAtMs) this.#startWatch();
+      if (this.#pumping !== undefined && dueAtMs < this.#watch.wakeAtMs) this.#watch.start();
       // A microtask later, so that frames of the same tick share one group.
       this.#pumping ??= Promise.resolve().then(() => this.#pump());
     });
@@ -114,7 +116,7 @@ export class FrameWriter {
   }
 
   async #pump(): Promise<void> {
-    this.#startWatch();
+    this.#watch.start();
     try {
       // Bounded by the queue: each round takes at least one frame out of it.
       while (this.#queue.length > 0 && this.#failure === undefined) {
@@ -122,7 +124,7 @@ export class FrameWriter {
       }
     } finally {
       this.#pumping = undefined;
-      this.#stopWatch();
+      this.#watch.stop();
       if (this.#failure !== undefined) this.#fail(this.#failure);
     }
   }
@@ -227,33 +229,6 @@ export class FrameWriter {
     }
   }
 
-  #startWatch(): void {
-    this.#stopWatch();
-    if (this.#parts.clock.sleep === undefined) return;
-    const watch = new AbortController();
-    this.#watch = watch;
-    void this.#watchDeadlines(watch.signal);
-  }
-
-  #stopWatch(): void {
-    this.#watch?.abort(OVER);
-    this.#watch = undefined;
-    this.#wakeAtMs = Infinity;
-  }
-
-  async #watchDeadlines(signal: AbortSignal): Promise<void> {
-    const { clock } = this.#parts;
-    // Each round either ends here or settles the frame that was due.
-    while (!signal.aborted) {
-      const next = nextDeadline(this.#queue, nextDeadline(this.#inFlight, Infinity));
-      this.#wakeAtMs = next;
-      if (next === Infinity) return;
-      const waitMs = Math.max(1, Math.ceil(next - clock.monotonicMs()));
-      await clock.sleep?.(waitMs, signal).catch(() => undefined);
-      if (!signal.aborted) this.#expire();
-    }
-  }
-
   #fail(error: LedgerError): void {
     this.#failure ??= error;
     for (const waiting of [...this.#inFlight, ...this.#queue]) rejectOnce(waiting, error);
@@ -277,17 +252,6 @@ async function putGroup(
   block.fill(0, at);
   await target.put(block);
   return { file, start };
-}
-
-function nextDeadline(list: readonly Waiting[], least: number): number {
-  for (const { settled, dueAtMs } of list) if (!settled && dueAtMs < least) least = dueAtMs;
-  return least;
-}
-
-function rejectOnce(waiting: Waiting, error: LedgerError): void {
-  if (waiting.settled) return;
-  waiting.settled = true;
-  waiting.reject(error);
 }
 
 function poisoned(first: unknown, second: unknown): LedgerError {
