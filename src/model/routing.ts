@@ -1,7 +1,7 @@
 // What does a gateway need to know? Everything in one value, pushed whole and applied atomically;
 // and what it says back. This is the whole seam between control plane and data plane: newline-
 // delimited JSON frames on a unix socket, gateway → controller `hello` first.
-import type { ReleaseId, ReplicaId, ServiceName, TenantId } from './ids.ts';
+import type { DependencyName, ReleaseId, ReplicaId, ServiceName, TenantId } from './ids.ts';
 import type { GatewayEvent, Suspect, TrafficCell } from './signal.ts';
 import type { QuarantineRule } from './plan.ts';
 
@@ -16,6 +16,23 @@ export interface RoutingTable {
   readonly jwt: readonly JwtRule[];
   /** 0–1: retries as a share of requests. */
   readonly retryBudget: number;
+  /** Tenants that are held to less than their limits for now; most are not. */
+  readonly tenantRules?: readonly TenantRule[];
+}
+
+/** A whole tenant under quarantine. The last rule of a tenant counts. */
+export interface TenantRule {
+  readonly tenant: TenantId;
+  /**
+   * `deny`: nothing passes. `throttle`: `ratePerSecond` at most. `read-only`: GET, HEAD and OPTIONS
+   * only. `pin`: only the replicas named, and those serve nobody else.
+   */
+  readonly mode: 'deny' | 'throttle' | 'read-only' | 'pin';
+  /** For `throttle`, > 0. */
+  readonly ratePerSecond?: number;
+  /** For `pin`. */
+  readonly replicas?: readonly ReplicaId[];
+  readonly reason: string;
 }
 
 export interface ServiceRoute {
@@ -30,13 +47,28 @@ export interface ServiceRoute {
   readonly minRouted: number;
   /** Is a replica slower than this (ms), and far slower than its siblings, an outlier? */
   readonly slowMs: number;
+  /** Replicas that one tenant is spread over (shuffle sharding), ≥ 1; undefined: all. */
+  readonly shardSize?: number;
+  /** Most requests inside all of its replicas together; the limit in force adapts below it. */
+  readonly concurrencyMax?: number;
 }
 
 export interface PrefixRoute {
   readonly prefix: string;
   readonly timeoutMs: number;
   readonly retry: boolean;
+  /** Tenants that this route belongs to; undefined: all. */
+  readonly tenants?: readonly TenantId[];
+  /** What this route cannot do without: a breaker each. */
+  readonly dependencies?: readonly DependencyName[];
+  /** After so long without an answer, ms, one more replica is asked; undefined: never. */
+  readonly hedgeAfterMs?: number;
+  /** Methods that each role may use here, compiled from policy; undefined: no policy. */
+  readonly allow?: RouteMatrix;
 }
+
+/** Role → methods in capitals; `*` as role: everybody known; as method: all. Nothing else passes. */
+export type RouteMatrix = Readonly<Record<string, readonly string[]>>;
 
 export interface ReplicaRoute {
   readonly id: ReplicaId;
@@ -57,6 +89,12 @@ export interface TenantRoute {
   readonly concurrency: number;
   readonly bodyBytes: number;
   readonly keys: readonly KeyRule[];
+  /** 0–9, default 5: under overload, lower ones are shed first. */
+  readonly priority?: number;
+  /** Host names that belong to this tenant alone, lower-case, without port. */
+  readonly hosts?: readonly string[];
+  /** Client certificates of this tenant: `uri:…` (SAN), `dns:…` (SAN) or `sha256:<hex>`. */
+  readonly certificates?: readonly string[];
 }
 
 /** An API key as the gateway knows it: never the secret itself. */
@@ -65,12 +103,16 @@ export interface KeyRule {
   /** Base64url HMAC-SHA-256(pepper, secret part). */
   readonly mac: string;
   readonly expiresAtMs: number | undefined;
+  /** For the matrix of a route; undefined: none. */
+  readonly roles?: readonly string[];
 }
 
 export interface JwtRule {
   readonly issuer: string;
   readonly audience: string;
   readonly tenantClaim: string;
+  /** Claim that lists roles, a string or an array of them; undefined: `roles`. */
+  readonly rolesClaim?: string;
   /** JWKS document, fetched by the controller. */
   readonly jwks: { readonly keys: readonly Readonly<Record<string, unknown>>[] };
 }
