@@ -3,11 +3,14 @@
 //   npm test -- loop gateway      files whose path contains one of the words
 //   npm test -- --name REGEX      tests whose title matches
 //   npm test -- --limit-s 20      ends a file after 20 s instead of its usual limit
+//   npm test -- --times           prints the CPU seconds of each file as well, the largest first
 //
 // T1. The last line is `N passed, N failed` (and `, N skipped`); the exit status tells the same.
 // T2. Finding no test is a failure.
 
-import { availableParallelism } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import type { TestEvent } from './test/events.ts';
 import { findTestFiles, selectFiles, type TestFile } from './test/files.ts';
@@ -16,6 +19,7 @@ import { type FileResult, repositoryRoot, runFile, type RunOptions } from './tes
 const BUDGET_S = 300;
 const SIDE_BY_SIDE_MAX = 4;
 const OUTPUT_LINES_MAX = 40;
+const TIMES_MAX = 40;
 
 interface Totals {
   passed: number;
@@ -29,6 +33,7 @@ async function main(): Promise<number> {
     options: {
       name: { type: 'string' },
       'limit-s': { type: 'string' },
+      times: { type: 'boolean', default: false },
       root: { type: 'string', default: repositoryRoot },
     },
   });
@@ -36,19 +41,29 @@ async function main(): Promise<number> {
   const abort = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => abort.abort());
   const limit = values['limit-s'];
+  // What costs seconds to make and is the same for many files, made once (test/store/template.ts).
+  const templates = mkdtempSync(join(tmpdir(), 'kintsugi-templates-'));
   const options: RunOptions = {
     root: values.root,
+    env: { KINTSUGI_TEST_TEMPLATES: templates },
     namePattern: values.name,
     limitMs: limit === undefined ? undefined : Number(limit) * 1000,
     signal: abort.signal,
   };
   const files = selectFiles(findTestFiles(values.root), positionals);
-  const totals = await runAll(files, options);
+  const results: FileResult[] = [];
+  const totals = await runAll(files, options, results);
+  rmSync(templates, { recursive: true, force: true });
+  if (values.times) showTimes(results);
   const seconds = (performance.now() - startedAtMs) / 1000;
   return conclude(totals, files.length, seconds, abort.signal.aborted);
 }
 
-async function runAll(files: readonly TestFile[], options: RunOptions): Promise<Totals> {
+async function runAll(
+  files: readonly TestFile[],
+  options: RunOptions,
+  results: FileResult[],
+): Promise<Totals> {
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   // Most of them wait for processes most of the time: one more than there are cores.
   const lanes = Math.max(1, Math.min(availableParallelism() + 1, SIDE_BY_SIDE_MAX));
@@ -62,7 +77,9 @@ async function runAll(files: readonly TestFile[], options: RunOptions): Promise<
     const lane = async (): Promise<void> => {
       for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
         if (options.signal.aborted) return;
-        show(await runFile(file, options), totals, options.namePattern !== undefined);
+        const result = await runFile(file, options);
+        results.push(result);
+        show(result, totals, options.namePattern !== undefined);
       }
     };
     await Promise.all(Array.from({ length: width }, lane));
@@ -101,6 +118,16 @@ function showEvent(event: TestEvent): void {
   if (event.kind !== 'failed') return;
   print(`    FAILED   ${event.title}`);
   print(indent(event.error, 6));
+}
+
+function showTimes(results: readonly FileResult[]): void {
+  const sorted = results.toSorted((a, b) => b.cpuMs - a.cpuMs);
+  const row = (cpuMs: number, what: string): void =>
+    print(`${(cpuMs / 1000).toFixed(1).padStart(8)}  ${what}`);
+  print('\nCPU seconds, with all processes that a file started:');
+  for (const { cpuMs, path } of sorted.slice(0, TIMES_MAX)) row(cpuMs, path);
+  const sum = sorted.reduce((ms, each) => ms + each.cpuMs, 0);
+  row(sum, `all ${sorted.length} files`);
 }
 
 function conclude(totals: Totals, files: number, seconds: number, isAborted: boolean): number {

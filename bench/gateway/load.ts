@@ -1,9 +1,12 @@
-// A small closed-loop generator for machines without wrk: node load.ts PORT CONNECTIONS SECONDS
+// A small closed-loop generator for machines without wrk:
+//   node load.ts PORT CONNECTIONS SECONDS [FIELD…]
 import { connect } from 'node:net';
-import { FIELDS, PATH } from './peers.ts';
+import { FIELDS, PATH } from './closed.ts';
 
-const [port = 0, connections = 30, seconds = 4] = process.argv.slice(2).map(Number);
-const text = `GET ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${FIELDS.join('\r\n')}\r\n\r\n`;
+const [port = 0, connections = 30, seconds = 4] = process.argv.slice(2, 5).map(Number);
+const given = process.argv.slice(5);
+const lines = (given.length === 0 ? FIELDS : given).join('\r\n');
+const text = `GET ${PATH} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n${lines}\r\n\r\n`;
 let requests = 0;
 let failed = 0;
 

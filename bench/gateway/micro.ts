@@ -1,24 +1,21 @@
 // How fast is plain forwarding of small keep-alive requests on one core, beside nginx?
 //
-//   node bench/gateway/micro.ts [--rounds 4] [--seconds 4] [--connections 30] [--prof DIR]
+//   node bench/gateway/micro.ts [--rounds 4] [--seconds 4] [--connections 30] [--prof DIR] [--full]
 //
 // The proxy runs alone on core 0; upstream and generator share core 1. Where core 1 is the limit,
 // requests per second say little: requests per CPU second of the proxy are the robust figure.
-import { join } from 'node:path';
+// `--full`: the real worker with everything on, instead of forwarding only.
 import { parseArgs } from 'node:util';
-import {
-  cleanUp,
-  cpuMs,
-  hasTaskset,
-  load,
-  loadName,
-  nginxProxy,
-  nginxUpstream,
-  ownProcess,
-  type Peer,
-  rssMb,
-  which,
-} from './peers.ts';
+import { until } from '../heal/clock.ts';
+import { median } from '../heal/numbers.ts';
+import { endAll, isAlive } from '../heal/processes.ts';
+import { bearer } from './rows/plain.ts';
+import { closed, closedBy, interleaved, rateOf, ratioOf } from './closed.ts';
+import type { Rate } from './closed.ts';
+import { openKintsugi, WORKER } from './kintsugi.ts';
+import { nginxProxy, nginxUpstream } from './nginx.ts';
+import { hasTaskset, ownProcess, rssMb, which } from './peers.ts';
+import type { Peer } from './peers.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,36 +23,34 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '4' },
     connections: { type: 'string', default: '30' },
     prof: { type: 'string' },
+    full: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(values.rounds);
 const seconds = Number(values.seconds);
 const connections = Number(values.connections);
+const { prof } = values;
+const flags = prof === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${prof}`];
 
-interface Row {
-  readonly perSecond: number;
-  readonly perCpuSecond: number;
+const text = (value: number): string => Math.round(value).toLocaleString('en');
+
+interface Candidate {
+  readonly name: string;
+  readonly peer: Peer;
+  readonly fields: readonly string[];
 }
 
-const median = (numbers: readonly number[]): number => {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  const low = sorted[Math.ceil(middle) - 1] ?? 0;
-  return (low + (sorted[Math.floor(middle)] ?? low)) / 2;
-};
-
-function measure(peer: Peer): Row {
-  const beforeMs = cpuMs(peer.pids());
-  const done = load(1, peer.port, connections, seconds);
-  const usedMs = cpuMs(peer.pids()) - beforeMs;
-  if (done.failed > 0) process.stdout.write(`${peer.name}: ${done.failed} failed\n`);
-  return {
-    perSecond: done.requests / done.seconds,
-    perCpuSecond: (done.requests * 1_000) / Math.max(1, usedMs),
-  };
+async function openOwn(upstreamPort: number): Promise<Candidate> {
+  const replicaPorts = [upstreamPort];
+  if (values.full) {
+    const command = [...flags, WORKER];
+    const kintsugi = await openKintsugi({ core: 0, replicaPorts, command });
+    return { name: 'kintsugi', peer: kintsugi, fields: bearer(kintsugi.key()) };
+  }
+  const args = (port: number): string[] => [String(port), String(upstreamPort)];
+  const peer = await ownProcess('kintsugi', 0, 'plain-gateway.ts', args, flags);
+  return { name: peer.name, peer, fields: bearer('none') };
 }
-
-const round = (value: number): string => Math.round(value).toLocaleString('en');
 
 async function main(): Promise<void> {
   const hasNginx = which('nginx') !== undefined;
@@ -64,40 +59,46 @@ async function main(): Promise<void> {
   const upstream = hasNginx
     ? await nginxUpstream(1)
     : await ownProcess('upstream', 1, 'upstream.ts', (port) => [String(port)]);
-  const args = (port: number): string[] => [String(port), String(upstream.port)];
-  const prof = values.prof;
-  const flags = prof === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${prof}`];
-  const peers: Peer[] = [];
-  if (hasNginx) peers.push(await nginxProxy(0, upstream.port));
-  peers.push(await ownProcess('kintsugi', 0, 'plain-gateway.ts', args, flags));
-  const rows = new Map<string, Row[]>(peers.map(({ name }) => [name, []]));
-  for (const peer of peers) load(1, peer.port, connections, 2);
-  for (let i = 0; i < rounds; i += 1) {
-    for (const peer of peers) rows.get(peer.name)?.push(measure(peer));
+  const own = await openOwn(upstream.port);
+  const { fields } = own;
+  const candidates = [own];
+  if (hasNginx) {
+    candidates.unshift({ name: 'nginx', peer: await nginxProxy(0, upstream.port), fields });
   }
-  process.stdout.write(
-    `${loadName}, ${connections} connections, ${rounds} rounds of ${seconds} s, medians\n`,
+  for (const { peer } of candidates)
+    await closed(1, peer.port, { connections, seconds: 2, fields });
+  const found = await interleaved(candidates, rounds, ({ peer }) =>
+    rateOf(1, peer, { connections, seconds, fields }),
   );
-  const first = rows.get(peers[0]?.name ?? '') ?? [];
-  for (const peer of peers) {
-    const own = rows.get(peer.name) ?? [];
-    const ratio = (key: keyof Row): string =>
-      median(own.map((row, i) => row[key] / (first[i]?.[key] ?? 1))).toFixed(2);
-    const perSecond = round(median(own.map((row) => row.perSecond)));
-    const perCpu = round(median(own.map((row) => row.perCpuSecond)));
+  process.stdout.write(
+    `${closedBy}, ${connections} connections, ${rounds} rounds of ${seconds} s, medians\n`,
+  );
+  for (const { name, peer } of candidates) {
+    const rates = found.get(name) ?? [];
+    const middle = (of: (rate: Rate) => number): string => text(median(rates.map(of)) ?? 0);
+    const ratio = (of: (rate: Rate) => number): string =>
+      (ratioOf(found, [name, candidates[0]?.name ?? name], of) ?? 1).toFixed(2);
+    const failed = rates.reduce((sum, rate) => sum + rate.failed, 0);
     process.stdout.write(
-      `${peer.name.padEnd(10)} ${perSecond}/s (${ratio('perSecond')}), ` +
-        `${perCpu} a CPU second (${ratio('perCpuSecond')}), ${rssMb(peer.pids())} MB\n`,
+      `${name.padEnd(10)} ${middle((rate) => rate.perSecond)}/s (${ratio((r) => r.perSecond)}), ` +
+        `${middle((rate) => rate.perCpuSecond)} a CPU second (${ratio((r) => r.perCpuSecond)}), ` +
+        `${rssMb(peer.pids())} MB, ${failed} failed\n`,
     );
   }
   if (prof === undefined) return;
-  for (const pid of peers.at(-1)?.pids() ?? []) process.kill(pid, 'SIGTERM');
-  process.stdout.write(`profile in ${join(prof)}\n`);
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  await endGently(own.peer);
+  process.stdout.write(`profile in ${prof}\n`);
+}
+
+/** The profile is written when the process ends by itself. */
+async function endGently(peer: Peer): Promise<void> {
+  for (const pid of peer.pids()) process.kill(pid, 'SIGTERM');
+  await until(5_000, () => peer.pids().every((pid) => !isAlive(pid)));
 }
 
 try {
   await main();
 } finally {
-  cleanUp();
+  await endAll();
 }
+process.exit();

@@ -7,8 +7,9 @@ export type TestEvent =
   | { readonly kind: 'skipped'; readonly title: string; readonly reason: string }
   | { readonly kind: 'failed'; readonly title: string; readonly error: string }
   | { readonly kind: 'done' }
-  /** The processes that descend from the test process at its end. */
-  | { readonly kind: 'leaving'; readonly kin: readonly Kin[] };
+  /** The processes that descend from the test process at its end, and its own CPU time with that
+   * of its ended children. */
+  | { readonly kind: 'leaving'; readonly kin: readonly Kin[]; readonly cpuMs: number };
 
 export interface Kin {
   readonly pid: number;

@@ -6,10 +6,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { Kin } from './events.ts';
 
 export const MARK = 'KINTSUGI_TEST_ID';
+/** `USER_HZ`, the same on every Linux that Node runs on. */
+const TICK_MS = 10;
 
 interface Seen extends Kin {
   readonly parent: number;
   readonly state: string;
+  /** Used by itself and by those of its children that ended before it. */
+  readonly cpuMs: number;
 }
 
 export interface Leftover {
@@ -20,6 +24,8 @@ export interface Leftover {
 /** The processes that descend from one test process, as far as they were noticed. */
 export class Family {
   readonly #known = new Map<number, string>();
+  /** Of those whose parent is none of the family: nobody else counts what they use. */
+  readonly #loose = new Map<string, number>();
   readonly #root: number;
   readonly #mark: string;
 
@@ -34,6 +40,16 @@ export class Family {
     const startedAt = new Map(all.map((seen) => [seen.pid, seen.startedAt]));
     const living = [...this.#known].filter(([pid, at]) => startedAt.get(pid) === at);
     this.add(descendants(all, [this.#root, ...living.map(([pid]) => pid)]));
+    for (const { pid, startedAt: at, parent, cpuMs } of all) {
+      const isKin = this.#known.get(pid) === at;
+      if (isKin && parent !== this.#root && !this.#known.has(parent))
+        this.#loose.set(`${pid} ${at}`, cpuMs);
+    }
+  }
+
+  /** As last noticed, of what outlived its parents; what came and went in between is missing. */
+  looseCpuMs(): number {
+    return [...this.#loose.values()].reduce((sum, each) => sum + each, 0);
   }
 
   add(kin: readonly Kin[]): void {
@@ -53,6 +69,9 @@ export class Family {
     return read(`/proc/${pid}/environ`).split('\0').includes(`${MARK}=${this.#mark}`);
   }
 }
+
+export const cpuMsOf = (pid: number): number =>
+  parseStat(pid, read(`/proc/${pid}/stat`))[0]?.cpuMs ?? 0;
 
 export const descendantsOf = (pid: number): readonly Kin[] => descendants(readProcesses(), [pid]);
 
@@ -83,7 +102,8 @@ function parseStat(pid: number, stat: string): readonly Seen[] {
   const [state, parent] = fields;
   const startedAt = fields[19];
   if (state === undefined || parent === undefined || startedAt === undefined) return [];
-  return [{ pid, parent: Number(parent), state, startedAt }];
+  const ticks = fields.slice(11, 15).reduce((sum, each) => sum + Number(each), 0);
+  return [{ pid, parent: Number(parent), state, startedAt, cpuMs: ticks * TICK_MS }];
 }
 
 function commandOf(pid: number): string {

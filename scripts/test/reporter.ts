@@ -6,7 +6,7 @@ import { writeSync } from 'node:fs';
 import type { TestEvent as NodeEvent } from 'node:test/reporters';
 import { inspect } from 'node:util';
 import { EVENTS_FD, type TestEvent } from './events.ts';
-import { descendantsOf } from './leftovers.ts';
+import { cpuMsOf, descendantsOf } from './leftovers.ts';
 
 const ERROR_CHARS_MAX = 8_000;
 /** What failed only because a test inside it failed has been counted with that test. */
@@ -24,7 +24,10 @@ export default async function* report(source: AsyncIterable<NodeEvent>): AsyncGe
 }
 
 // Once this process is gone its children have another parent, and nobody can tell whose they were.
-process.on('exit', () => send({ kind: 'leaving', kin: descendantsOf(process.pid) }));
+process.on('exit', () => {
+  const { pid } = process;
+  send({ kind: 'leaving', kin: descendantsOf(pid), cpuMs: cpuMsOf(pid) });
+});
 
 function send(event: TestEvent): void {
   writeSync(EVENTS_FD, `${JSON.stringify(event)}\n`);

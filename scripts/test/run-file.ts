@@ -19,6 +19,8 @@ export interface FileResult {
   readonly path: string;
   readonly events: readonly TestEvent[];
   readonly durationMs: number;
+  /** Of the process and all that it started. */
+  readonly cpuMs: number;
   /** The end of what the process printed. */
   readonly output: string;
 }
@@ -27,6 +29,8 @@ export interface RunOptions {
   readonly root: string;
   readonly namePattern: string | undefined;
   readonly limitMs: number | undefined;
+  /** Beside that of this process. */
+  readonly env: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
 }
 
@@ -51,13 +55,19 @@ export async function runFile(file: TestFile, options: RunOptions): Promise<File
   clearInterval(noticing);
   family.notice();
   if (ending.kind === 'ended') await Promise.race([read, sleep(EVENTS_WITHIN_MS)]);
-  for (const event of events) if (event.kind === 'leaving') family.add(event.kin);
+  let cpuMs = 0;
+  for (const event of events) {
+    if (event.kind !== 'leaving') continue;
+    family.add(event.kin);
+    ({ cpuMs } = event);
+  }
   const left = await endLeftovers(child, family, ending.kind !== 'ended');
   for (const stream of child.stdio) stream?.destroy();
   const problem = judge(ending, events, left);
   if (problem !== undefined) events.push(problem);
   const durationMs = performance.now() - startedAtMs;
-  return { path: file.path, events, durationMs, output: output() };
+  cpuMs += family.looseCpuMs();
+  return { path: file.path, events, durationMs, cpuMs, output: output() };
 }
 
 function start(file: TestFile, options: RunOptions, mark: string): ChildProcess {
@@ -66,7 +76,7 @@ function start(file: TestFile, options: RunOptions, mark: string): ChildProcess 
   const flags = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
   return spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
     cwd: options.root,
-    env: { ...env, [MARK]: mark },
+    env: { ...env, ...options.env, [MARK]: mark },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });

@@ -30,6 +30,7 @@ import type {
   StoryEvent,
   TenantSummary,
 } from './contract.ts';
+import type { HoldAnswer, HoldOrder } from './hold-contract.ts';
 import { evidenceClient } from './evidence-client.ts';
 import type { EvidenceClient } from './evidence-client.ts';
 import { isCode } from './failure.ts';
@@ -70,12 +71,14 @@ export interface ControlClient {
   readonly ledgerEntries: (from: number, limit: number) => Promise<readonly LedgerEntry[]>;
   readonly ledgerProve: (index: number) => Promise<LedgerProof>;
   readonly tenants: () => Promise<readonly TenantSummary[]>;
-  readonly createKey: (tenant: string) => Promise<KeyAnswer>;
+  readonly createKey: (tenant: string, roles?: readonly string[]) => Promise<KeyAnswer>;
   readonly revokeKey: (id: string) => Promise<{ readonly revoked: string }>;
   readonly liftQuarantine: (
     tenant: string,
     route: string,
   ) => Promise<{ readonly lifted: readonly string[] }>;
+  readonly holdTenant: (tenant: string, order: HoldOrder) => Promise<HoldAnswer>;
+  readonly releaseTenant: (tenant: string) => Promise<HoldAnswer>;
   readonly applyManifest: (source: ManifestSource, dryRun: boolean) => Promise<ApplyAnswer>;
   readonly logs: (target: string, bytes: number) => Promise<readonly LogPart[]>;
   readonly drills: () => Promise<readonly DrillSpec[]>;
@@ -124,10 +127,17 @@ export function controlClient(options: ClientOptions): ControlClient {
     ledgerEntries: (from, limit) => get(`/v1/ledger/entries?from=${from}&limit=${limit}`),
     ledgerProve: (index) => get(`/v1/ledger/proofs/${index}`),
     tenants: () => get('/v1/tenants'),
-    createKey: (tenant) => post(`/v1/tenants/${encodeURIComponent(tenant)}/keys`),
+    createKey: (tenant, roles = []) => {
+      const query = roles.length === 0 ? '' : `?roles=${encodeURIComponent(roles.join(','))}`;
+      return post(`/v1/tenants/${encodeURIComponent(tenant)}/keys${query}`);
+    },
     revokeKey: (id) => call(options, 'DELETE', `/v1/keys/${encodeURIComponent(id)}`),
     liftQuarantine: (tenant, route) =>
       post(`/v1/tenants/${encodeURIComponent(tenant)}/lift`, { route }),
+    holdTenant: (tenant, order) =>
+      post(`/v1/tenants/${encodeURIComponent(tenant)}/quarantine`, order),
+    releaseTenant: (tenant) =>
+      call(options, 'DELETE', `/v1/tenants/${encodeURIComponent(tenant)}/quarantine`),
     applyManifest: (source, dryRun) => post('/v1/manifest', { ...source, dryRun }),
     logs: (target, bytes) => get(`/v1/logs/${encodeURIComponent(target)}?bytes=${bytes}`),
     drills: () => get('/v1/drills'),

@@ -5,6 +5,7 @@
 //
 //   C1. No view carries a secret; an API key appears once, in the answer that creates it.
 //   C2. A score never stands without its population and age (P11).
+import type { HoldSummary } from './hold-contract.ts';
 import type { StoryEvent } from '../model/entry.ts';
 import type { KinErrorCode } from '../model/errors.ts';
 import type { FindingKind, Subject } from '../model/finding.ts';
@@ -79,6 +80,8 @@ export interface ServiceSummary {
   readonly releasedAtMs: number | undefined;
   readonly rollingOut: boolean;
   readonly paused: boolean;
+  /** How far one tenant's trouble can reach; undefined without shards. */
+  readonly blast?: string | undefined;
   readonly routes: readonly string[];
   readonly dependsOn: readonly string[];
   readonly budget: BudgetSummary;
@@ -157,6 +160,8 @@ export interface TenantSummary {
   readonly keys: readonly KeySummary[];
   /** Routes that are held back for this tenant. */
   readonly quarantined: readonly string[];
+  /** What the whole tenant is held to. */
+  readonly hold?: HoldSummary | undefined;
   readonly traffic: TrafficSummary;
 }
 
@@ -164,6 +169,7 @@ export interface KeySummary {
   readonly id: string;
   readonly createdAtMs: number;
   readonly expiresAtMs: number | undefined;
+  readonly roles: readonly string[] | undefined;
 }
 
 export interface GatewaySummary {

@@ -1,23 +1,35 @@
-// What would a Prometheus want to know? The main gauges of the status, in the text exposition
-// format. Labels come from the manifest only, so their number is bounded.
+// What would a Prometheus want to know? The main gauges of the status, whose labels come from the
+// manifest only, and what the gateways counted.
 import type { Status } from './contract.ts';
+import { expositionOf } from './exposition.ts';
+import type { Labels, Metric } from './exposition.ts';
 
-interface Metric {
+/** `edge`: of an `EdgeBook`. */
+export function metricsText(status: Status, edge: readonly Metric[] = []): string {
+  return expositionOf([...statusMetrics(status), ...edge]);
+}
+
+interface Gauge {
   readonly name: string;
   readonly help: string;
-  readonly samples: readonly (readonly [Readonly<Record<string, string>>, number])[];
+  readonly samples: readonly (readonly [Labels, number])[];
 }
 
-export function metricsText(status: Status): string {
-  return `${metricsOf(status).map(render).join('\n')}\n`;
+export function statusMetrics(status: Status): readonly Metric[] {
+  return gaugesOf(status).map(({ name, help, samples }) => ({
+    kind: 'gauge',
+    name,
+    help,
+    samples: samples.map(([labels, value]) => ({ labels, value })),
+  }));
 }
 
-function metricsOf(status: Status): readonly Metric[] {
+function gaugesOf(status: Status): readonly Gauge[] {
   const perService = (
     name: string,
     help: string,
     value: (service: Status['services'][number]) => number,
-  ): Metric => ({
+  ): Gauge => ({
     name,
     help,
     samples: status.services.map((service) => [{ service: service.name }, value(service)]),
@@ -69,7 +81,7 @@ function metricsOf(status: Status): readonly Metric[] {
 }
 
 /** P11: the population and the age stand beside the verdict. */
-function controlMetrics(status: Status): readonly Metric[] {
+function controlMetrics(status: Status): readonly Gauge[] {
   const measured = status.controls.flatMap((control) =>
     control.measuredAtMs === undefined ? [] : [{ control, atMs: control.measuredAtMs }],
   );
@@ -99,24 +111,8 @@ function controlMetrics(status: Status): readonly Metric[] {
 }
 
 const flag = (yes: boolean): number => (yes ? 1 : 0);
-const one = (name: string, help: string, value: number): Metric => ({
+const one = (name: string, help: string, value: number): Gauge => ({
   name,
   help,
   samples: [[{}, value]],
 });
-
-function render(metric: Metric): string {
-  const lines = metric.samples.map(([labels, value]) => {
-    const inner = Object.entries(labels).map(([name, text]) => `${name}="${escaped(text)}"`);
-    return `${metric.name}${inner.length === 0 ? '' : `{${inner.join(',')}}`} ${value}`;
-  });
-  return [`# HELP ${metric.name} ${metric.help}`, `# TYPE ${metric.name} gauge`, ...lines].join(
-    '\n',
-  );
-}
-
-const escaped = (text: string): string =>
-  text
-    .replaceAll('\\', String.raw`\\`)
-    .replaceAll('"', String.raw`\"`)
-    .replaceAll('\n', String.raw`\n`);

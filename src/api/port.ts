@@ -27,6 +27,8 @@ import type {
   Status,
   TenantSummary,
 } from './contract.ts';
+import type { HoldAnswer, HoldOrder } from './hold-contract.ts';
+import type { Metric } from './exposition.ts';
 
 /**
  * Who asks. `name`: `operator`, `operator:<name that the caller gives itself>`, `auditor:<name>` or
@@ -48,6 +50,8 @@ export type ShutdownMode = 'everything' | 'controller';
 export interface ControlPort {
   /** In memory; called often. */
   status(): Status;
+  /** What the gateways counted; in memory. */
+  edgeMetrics(): readonly Metric[];
   /** Newest first, healed ones too. */
   incidents(limit: number): Promise<readonly IncidentSummary[]>;
   explain(id: string): Promise<IncidentStory | undefined>;
@@ -79,7 +83,8 @@ export interface ControlPort {
   ledgerEntries(from: number, limit: number): Promise<readonly LedgerEntry[]>;
 
   tenants(): Promise<readonly TenantSummary[]>;
-  createKey(tenant: string, actor: Actor): Promise<KeyAnswer>;
+  /** `roles`: for the policy of routes; left out: none. */
+  createKey(tenant: string, actor: Actor, roles?: readonly string[]): Promise<KeyAnswer>;
   revokeKey(id: string, actor: Actor): Promise<void>;
 
   /** Of one tenant; `route` is `METHOD /path` as `tenants` shows it, undefined: all of them. */
@@ -89,8 +94,13 @@ export interface ControlPort {
     actor: Actor,
   ): Promise<{ readonly lifted: readonly string[] }>;
 
+  /** The whole tenant, in the place of what it is held to now. Answers once it is in force. */
+  holdTenant(tenant: string, order: HoldOrder, actor: Actor): Promise<HoldAnswer>;
+  /** KIN_HOLD_UNKNOWN when there is none. */
+  releaseTenant(tenant: string, actor: Actor): Promise<HoldAnswer>;
+
   applyManifest(source: ManifestSource, dryRun: boolean, actor: Actor): Promise<ApplyAnswer>;
-  /** Target: replica, service (all its replicas), `controller`, `init`, `gateway`. */
+  /** Target: replica, service (all its replicas), `controller`, `init`, `gateway`, `access`. */
   logs(target: string, bytes: number): Promise<readonly LogPart[]>;
 
   /** What can be drilled here; empty in production. */

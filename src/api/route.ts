@@ -106,8 +106,8 @@ function route<P, Q, B, A>(method: Route['method'], spec: RouteSpec<P, Q, B, A>)
 export const get = <P = Nothing, Q = Nothing, A = unknown>(
   spec: RouteSpec<P, Q, undefined, A>,
 ): Route => route('GET', spec);
-export const post = <P = Nothing, B = Nothing, A = unknown>(
-  spec: RouteSpec<P, Nothing, B, A>,
+export const post = <P = Nothing, B = Nothing, A = unknown, Q = Nothing>(
+  spec: RouteSpec<P, Q, B, A>,
 ): Route => route('POST', spec);
 export const remove = <P = Nothing, A = unknown>(
   spec: RouteSpec<P, Nothing, undefined, A>,

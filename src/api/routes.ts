@@ -16,6 +16,7 @@ import {
   runAnswer,
   scaleAnswer,
 } from './answer-schemas.ts';
+import { holdRoutes } from './hold-routes.ts';
 import { pageOf } from './pages.ts';
 import type { Route } from './route.ts';
 import { get, post, remove } from './route.ts';
@@ -283,8 +284,12 @@ const administration: readonly Route[] = [
     tag: 'administer',
     summary: 'A new API key of a tenant; the answer is the only place where it appears',
     params: object<{ tenant: string }>({ tenant: NAME }),
+    query: object<{ roles: string }>({ roles: withDefault(string(0, 4_200), '') }),
     answer: keyAnswer,
-    run: ({ control, params, actor }) => control.createKey(params.tenant, actor),
+    run: ({ control, params, query, actor }) => {
+      const roles = query.roles === '' ? [] : query.roles.split(',');
+      return control.createKey(params.tenant, actor, roles);
+    },
   }),
   remove({
     id: 'revokeKey',
@@ -309,6 +314,7 @@ const administration: readonly Route[] = [
     run: ({ control, params, body, actor }) =>
       control.liftQuarantine(params.tenant, body.route === '' ? undefined : body.route, actor),
   }),
+  ...holdRoutes,
   post({
     id: 'applyManifest',
     url: '/v1/manifest',

@@ -1,5 +1,6 @@
 // What does each view look like as JSON Schema? One constant a type of `contract.ts`; the compiler
 // holds the two together (see `schema.ts`). Source of `/openapi.json`.
+import { hold } from './hold-routes.ts';
 import type { Attempt, IncidentState } from '../model/incident.ts';
 import type { Subject } from '../model/finding.ts';
 import type { Approval, StepRecord, Verdict } from '../model/run.ts';
@@ -139,6 +140,7 @@ const service = component(
     releasedAtMs: maybe(time),
     rollingOut: flag,
     paused: flag,
+    blast: maybe(text),
     routes: list(text),
     dependsOn: list(text),
     budget: object<C.BudgetSummary>({ available: number, floor: number, mayLose: number }),
@@ -174,7 +176,12 @@ export const control = component(
   }),
 );
 
-const key = object<C.KeySummary>({ id: text, createdAtMs: time, expiresAtMs: maybe(time) });
+const key = object<C.KeySummary>({
+  id: text,
+  createdAtMs: time,
+  expiresAtMs: maybe(time),
+  roles: maybe(list(text)),
+});
 
 export const tenant = component(
   'TenantSummary',
@@ -187,6 +194,7 @@ export const tenant = component(
     frameworks: list(text),
     keys: list(key),
     quarantined: list(text),
+    hold: maybe(hold),
     traffic,
   }),
 );

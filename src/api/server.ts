@@ -277,7 +277,7 @@ function addPlainRoutes(app: FastifyInstance, control: ControlPort, hub: EventHu
     reply
       .type('text/plain; version=0.0.4; charset=utf-8')
       .serializer((text: string) => text)
-      .send(metricsText(control.status())),
+      .send(metricsText(control.status(), control.edgeMetrics())),
   );
   app.get('/v1/events', hide, async (request, reply) => {
     const after = resumePoint(request);

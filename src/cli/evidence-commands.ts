@@ -38,8 +38,13 @@ export const evidence: readonly Spec[] = [
     words: 'tenants key create',
     about: 'a new API key of a tenant, shown once',
     args: [new Argument('<tenant>', 'id of the tenant')],
-    run: async (context, [tenant]) =>
-      (await import('./commands/tenants.ts')).createKeyCommand(context, must(tenant)),
+    options: [new Option('--role <role...>', 'roles that the policy of routes gives rights to')],
+    run: async (context, [tenant], o) =>
+      (await import('./commands/tenants.ts')).createKeyCommand(
+        context,
+        must(tenant),
+        Array.isArray(o['role']) ? o['role'].map(must) : [],
+      ),
   },
   {
     words: 'tenants key revoke',

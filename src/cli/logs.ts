@@ -13,12 +13,12 @@ export function ownLogs(stateDir: string, target: string, bytes: number): readon
     return [{ source: 'init', text: tail(init, bytes) }];
   }
   const names = listed(logs).filter((name) => {
-    const own = name.replace(/\.log$/u, '');
-    return name.endsWith('.log') && (own === target || own.startsWith(`${target}-`));
+    const own = sourceOf(name);
+    return own === target || own?.startsWith(`${target}-`) === true;
   });
   if (names.length > 0) {
     return names.map((name) => ({
-      source: name.replace(/\.log$/u, ''),
+      source: sourceOf(name) ?? name,
       text: tail(join(logs, name), bytes),
     }));
   }
@@ -27,6 +27,11 @@ export function ownLogs(stateDir: string, target: string, bytes: number): readon
     `${target} has not written a log in ${logs}`,
     'Start Kintsugi first, or name another target: kintsugi logs REPLICA.',
   );
+}
+
+/** The part that writes this file now: what was rotated away is for whoever collects it. */
+function sourceOf(name: string): string | undefined {
+  return /^([\w-]+)\.(?:log|ndjson)$/u.exec(name)?.[1];
 }
 
 function listed(dir: string): string[] {

@@ -3,6 +3,7 @@
 //
 //   PG1. A command that does not exist, or a wrong argument, exits 2 and names the next likely
 //        thing.
+import { quarantine } from './quarantine-command.ts';
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { text, must, yes, numeric, whole, SERVICE, MANIFEST, LIMIT, FOLLOW } from './spec.ts';
 import type { MakeContext, Options, Spec } from './spec.ts';
@@ -175,6 +176,7 @@ const act: readonly Spec[] = [
         all: yes(o['all']),
       }),
   },
+  quarantine,
   ...(['pause', 'resume'] as const).map((word) => ({
     words: word,
     about:

@@ -44,7 +44,12 @@ export const place = (options: Options) => ({
   vkey: text(options['vkey']),
 });
 
-const UNITS: Readonly<Record<string, number>> = { h: 3_600_000, d: 86_400_000 };
+const UNITS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 /** `12h`, `30d`: in ms. */
 export function lifetime(value: string): number {
@@ -52,6 +57,20 @@ export function lifetime(value: string): number {
   const ms = Number(count) * (UNITS[unit] ?? 0);
   if (ms > 0) return ms;
   throw new InvalidArgumentError('It must be a time such as 12h or 30d.');
+}
+
+/** `30s`, `10m`, `12h`, `30d`: in ms. */
+export function span(value: string): number {
+  const [, count = '', unit = ''] = /^(\d{1,4})([smhd])$/u.exec(value) ?? [];
+  const ms = Number(count) * (UNITS[unit] ?? 0);
+  if (ms > 0 && ms <= 30 * 86_400_000) return ms;
+  throw new InvalidArgumentError('It must be a time such as 30s, 10m, 12h or 7d, 30d at most.');
+}
+
+export function rate(value: string): number {
+  const perSecond = Number(value);
+  if (/^\d{1,7}(\.\d{1,6})?$/u.test(value) && perSecond > 0 && perSecond <= 1e6) return perSecond;
+  throw new InvalidArgumentError('It must be requests a second, above 0 and 1000000 at most.');
 }
 
 export const TENANT = new Argument('<tenant>', 'id of the tenant');

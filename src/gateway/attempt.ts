@@ -37,11 +37,11 @@ export class Attempt implements Guest {
   #answered = false;
   #left = false;
 
-  constructor(owner: AttemptOwner, lane: Lane, suspected: boolean) {
+  constructor(owner: AttemptOwner, lane: Lane, suspected: boolean, nowMs: number) {
     this.#owner = owner;
     this.lane = lane;
     this.suspected = suspected;
-    this.startedMs = owner.nowMs();
+    this.startedMs = nowMs;
     owner.backend.enter(lane, this);
   }
 

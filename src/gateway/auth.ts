@@ -1,125 +1,271 @@
-// Who sent this? An API key or a JWT is checked against the table, and says which tenant it is.
+// Who sent this? An API key, a JWT or a client certificate is checked against the table, and says
+// which tenant it is, with which roles and until when. Who asks keeps the answer (principals.ts);
+// here only what costs much is remembered: what tokens say, and for moments what was refused.
 //
 //   AU1. A key is accepted only if its id is in the table, its MAC matches in constant time and it
-//        has not expired. What was accepted is remembered in a bounded cache; refusals are not.
+//        has not expired.
 //   AU2. A token is accepted only with a listed asymmetric algorithm, a known issuer, the right
 //        audience, a valid signature and a time of expiry in the future.
-//   AU3. Two credentials in one request are none.
-//   AU4. A new table empties the caches: what was revoked is refused from the next request on.
+//   AU3. Two credentials in one request are none; a certificate and a credential of one tenant are
+//        one, of different tenants none.
+//   AU4. A new table counts from the next request on: what was revoked is refused. What a token
+//        says is kept over tables only while the rules for tokens are the same.
+//   AU5. Requests with one new token check it once. Signatures take turns (auth-turns.ts); a token
+//        that was refused is refused for 2 s without being looked at again.
+//   AU6. An unknown `kid` tells the controller to look for new keys, at most every 10 s an issuer.
+//   AU7. No credential, nor a part of one, stands in an answer, an event or an error.
 import { hash } from 'node:crypto';
-import { createLocalJWKSet, decodeJwt, jwtVerify } from 'jose';
-import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose';
-import type { JwtRule, TenantRoute } from '../model/routing.ts';
+import type { TenantRoute } from '../model/routing.ts';
+import { tenantOfPeer } from './auth-peer.ts';
+import type { Peer, PeerAnswer } from './auth-peer.ts';
+import { TOKEN_CHARS_MAX, lookAtToken, tokenRules, verifyToken } from './auth-token.ts';
+import type { Plausible, Said, TokenRule } from './auth-token.ts';
+import { Turns } from './auth-turns.ts';
+import type { TurnLimits } from './auth-turns.ts';
 import type { Head } from './http/head.ts';
 import { fieldName } from './http/names.ts';
 import { keyMac, parseKey, sameMac } from './keys.ts';
+import { rolesIn } from './roles.ts';
 import type { Routes } from './routes.ts';
 
-const CACHE_MAX = 10_000;
-const TOKEN_CHARS_MAX = 8_192;
-const SUBJECT = /^[\x21-\x7e]{1,200}$/u;
-const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
-const CLOCK_SKEW_S = 5;
+const SAID_MAX = 10_000;
+const REFUSED_MAX = 10_000;
+const REFUSED_MS = 2_000;
+const WANTED_MS = 10_000;
 const AUTHORIZATION = fieldName('authorization');
 const API_KEY = fieldName('x-api-key');
+const NO_ROLES: readonly string[] = [];
+/** As long as any: comparing with it takes as long. */
+const NO_MAC = 'A'.repeat(43);
 
-export type AuthRefusal = 'missing' | 'ambiguous' | 'invalid' | 'expired';
+/** `busy`: no turn was free to check it; the same credential may be good in a second. */
+export type AuthRefusal = 'missing' | 'ambiguous' | 'invalid' | 'expired' | 'busy';
 
 export type AuthAnswer =
-  | { readonly kind: 'known'; readonly tenant: TenantRoute; readonly subject: string }
+  | {
+      readonly kind: 'known';
+      readonly tenant: TenantRoute;
+      readonly subject: string;
+      readonly roles: readonly string[];
+      /** Wall ms; infinite where nothing ends it but a table. */
+      readonly expiresAtMs: number;
+    }
   | { readonly kind: 'refused'; readonly reason: AuthRefusal };
 
-interface Remembered {
-  readonly tenant: TenantRoute;
-  readonly subject: string;
-  readonly expiresAtMs: number;
-}
+type Known = AuthAnswer & { readonly kind: 'known' };
+
+/** What it needs of a compiled table. */
+export type AuthRoutes = Pick<Routes, 'pepper' | 'jwt' | 'tenant' | 'key' | 'certificate'>;
 
 export interface Authenticator {
   /** Takes over a table. */
-  use(routes: Routes): void;
-  /** Wall ms. A promise only for a token that is seen for the first time. */
-  authenticate(head: Head, nowMs: number): AuthAnswer | Promise<AuthAnswer>;
+  use(routes: AuthRoutes): void;
+  /**
+   * `nowMs`: wall time. `source`: who is charged for signatures, such as the client's address. A
+   * promise only for a token that is seen for the first time.
+   */
+  authenticate(
+    head: Head,
+    nowMs: number,
+    peer?: Peer,
+    source?: string,
+  ): AuthAnswer | Promise<AuthAnswer>;
+}
+
+export interface AuthOptions {
+  /** The issuer signs with a key that the table does not have. */
+  readonly onKeysWanted?: (issuer: string) => void;
+  readonly turns?: TurnLimits;
 }
 
 const refuse = (reason: AuthRefusal): AuthAnswer => ({ kind: 'refused', reason });
 
-export function openAuthenticator(): Authenticator {
-  const cache = new Map<string, Remembered>();
-  let current: Routes | undefined;
-  let keySets = new Map<JwtRule, JWTVerifyGetKey>();
+export function openAuthenticator(options: AuthOptions = {}): Authenticator {
+  return new RequestAuthenticator(options);
+}
 
-  const recall = (mark: string, nowMs: number): AuthAnswer | undefined => {
-    const found = cache.get(mark);
-    if (found === undefined) return undefined;
-    if (found.expiresAtMs > nowMs) return { kind: 'known', ...found };
-    cache.delete(mark);
-    return refuse('expired');
-  };
-  const remember = (mark: string, entry: Remembered): AuthAnswer => {
-    if (cache.size >= CACHE_MAX) {
-      const oldest = cache.keys().next().value;
-      if (oldest !== undefined) cache.delete(oldest);
+class RequestAuthenticator implements Authenticator {
+  readonly #options: AuthOptions;
+  readonly #turns: Turns;
+  /** By digest of the token, oldest first. */
+  readonly #said = new Map<string, Said>();
+  readonly #refused = new Map<string, { readonly reason: AuthRefusal; readonly untilMs: number }>();
+  readonly #checking = new Map<string, Promise<AuthAnswer>>();
+  readonly #wantedMs = new Map<string, number>();
+  #routes: AuthRoutes | undefined;
+  #rules: readonly TokenRule[] = [];
+  #rulesText = '[]';
+
+  constructor(options: AuthOptions) {
+    this.#options = options;
+    this.#turns = new Turns(options.turns);
+  }
+
+  use(routes: AuthRoutes): void {
+    const text = JSON.stringify(routes.jwt);
+    if (text !== this.#rulesText) {
+      this.#rules = tokenRules(routes.jwt);
+      this.#rulesText = text;
+      this.#said.clear();
     }
-    cache.set(mark, entry);
-    return { kind: 'known', tenant: entry.tenant, subject: entry.subject };
-  };
-  const byKey = (routes: Routes, text: string, mark: string, nowMs: number): AuthAnswer => {
-    const key = parseKey(text);
-    if (key === undefined) return refuse('invalid');
-    const found = routes.keys.get(key.id);
-    // The MAC is computed also for an unknown id, so that time does not tell which ids exist.
-    const matches = sameMac(keyMac(routes.pepper, key.secret), found?.rule.mac ?? '');
-    if (found === undefined || !matches) return refuse('invalid');
-    const expiresAtMs = found.rule.expiresAtMs ?? Number.POSITIVE_INFINITY;
-    if (expiresAtMs <= nowMs) return refuse('expired');
-    return remember(mark, { tenant: found.tenant, subject: `key:${key.id}`, expiresAtMs });
-  };
-  const byToken = async (
-    routes: Routes,
-    token: string,
+    this.#routes = routes;
+    // AU4: what was refused may be good now.
+    this.#refused.clear();
+  }
+
+  authenticate(
+    head: Head,
+    nowMs: number,
+    peer?: Peer,
+    source = '',
+  ): AuthAnswer | Promise<AuthAnswer> {
+    if (this.#routes === undefined) return refuse('invalid');
+    const shown = credentialOf(head);
+    if (shown.kind === 'refused') return refuse(shown.reason);
+    const certificate = tenantOfPeer(this.#routes, peer);
+    if (certificate.kind === 'ambiguous') return refuse('ambiguous');
+    if (shown.kind === 'none') return byCertificate(certificate);
+    const answer = this.#byText(this.#routes, shown, nowMs, source);
+    if (certificate.kind === 'none') return answer;
+    const { id } = certificate.tenant;
+    return answer instanceof Promise
+      ? answer.then((known) => ofTenant(known, id))
+      : ofTenant(answer, id);
+  }
+
+  #byText(
+    routes: AuthRoutes,
+    shown: Shown,
+    nowMs: number,
+    source: string,
+  ): AuthAnswer | Promise<AuthAnswer> {
+    const { text } = shown;
+    if (text.length > TOKEN_CHARS_MAX) return refuse('invalid');
+    if (shown.kind === 'key' || text.startsWith('kin_')) return byKey(routes, text, nowMs);
+    if (this.#rules.length === 0) return refuse('invalid');
+    const mark = hash('sha256', text, 'base64');
+    const said = this.#said.get(mark);
+    if (said !== undefined) return this.#answer(said, nowMs);
+    const before = this.#refused.get(mark);
+    if (before !== undefined && before.untilMs > nowMs) return refuse(before.reason);
+    const running = this.#checking.get(mark);
+    if (running !== undefined) return running;
+    const look = lookAtToken(this.#rules, text, nowMs);
+    if (look.kind === 'plausible') return this.#check(look, mark, nowMs, source);
+    if (look.wanted !== undefined) this.#want(look.wanted, nowMs);
+    return this.#refuse(mark, look.reason, nowMs);
+  }
+
+  /** AU5. */
+  #check(
+    look: Plausible,
     mark: string,
     nowMs: number,
-  ): Promise<AuthAnswer> => {
-    const entry = await verifyToken(routes, keySets, token, nowMs);
-    if (entry.kind === 'refused') return entry;
-    // The table may have changed while the signature was checked: then this verdict is stale.
-    if (current !== routes) return refuse('invalid');
-    return remember(mark, entry.found);
-  };
-  return {
-    use(routes) {
-      current = routes;
-      cache.clear();
-      keySets = new Map();
-      for (const rule of routes.jwt) {
-        const keys = rule.jwks as unknown as JSONWebKeySet;
-        keySets.set(rule, createLocalJWKSet(keys));
-      }
-    },
-    authenticate(head, nowMs) {
-      if (current === undefined) return refuse('invalid');
-      const shown = credentialOf(head);
-      if (shown.kind === 'refused') return shown;
-      const { text } = shown;
-      if (text.length > TOKEN_CHARS_MAX) return refuse('invalid');
-      const mark = hash('sha256', text, 'base64');
-      const known = recall(mark, nowMs);
-      if (known !== undefined) return known;
-      if (shown.kind === 'key' || text.startsWith('kin_')) return byKey(current, text, mark, nowMs);
-      return byToken(current, text, mark, nowMs);
-    },
-  };
+    source: string,
+  ): AuthAnswer | Promise<AuthAnswer> {
+    const turn = this.#turns.take(source);
+    if (turn === 'full') return refuse('busy');
+    const answer = this.#verify(look, mark, nowMs, turn).finally(() => {
+      this.#checking.delete(mark);
+      this.#turns.done();
+    });
+    this.#checking.set(mark, answer);
+    return answer;
+  }
+
+  async #verify(
+    look: Plausible,
+    mark: string,
+    nowMs: number,
+    turn: 'now' | Promise<void>,
+  ): Promise<AuthAnswer> {
+    if (turn !== 'now') await turn;
+    const rules = this.#rules;
+    const verified = await verifyToken(look, nowMs);
+    // Keys may have been withdrawn while this one was used: then the verdict is stale.
+    if (this.#rules !== rules || !this.#areOf(look, rules)) return refuse('busy');
+    if (verified.kind === 'refused') return this.#refuse(mark, verified.reason, nowMs);
+    keep(this.#said, SAID_MAX, mark, verified.said);
+    return this.#answer(verified.said, nowMs);
+  }
+
+  #areOf(look: Plausible, rules: readonly TokenRule[]): boolean {
+    return look.ways.every((way) => rules.some(({ rule }) => rule === way.rule));
+  }
+
+  #answer(said: Said, nowMs: number): AuthAnswer {
+    if (said.expiresAtMs <= nowMs) return refuse('expired');
+    const tenant = this.#routes?.tenant(said.tenant);
+    if (tenant === undefined) return refuse('invalid');
+    const { subject, roles, expiresAtMs } = said;
+    return { kind: 'known', tenant, subject, roles, expiresAtMs };
+  }
+
+  #refuse(mark: string, reason: AuthRefusal, nowMs: number): AuthAnswer {
+    keep(this.#refused, REFUSED_MAX, mark, { reason, untilMs: nowMs + REFUSED_MS });
+    return refuse(reason);
+  }
+
+  /** AU6. Only issuers of rules get here, so that the map stays small. */
+  #want(issuer: string, nowMs: number): void {
+    const last = this.#wantedMs.get(issuer);
+    // A clock that was set back must not silence it for long.
+    if (last !== undefined && nowMs >= last && nowMs - last < WANTED_MS) return;
+    this.#wantedMs.set(issuer, nowMs);
+    this.#options.onKeysWanted?.(issuer);
+  }
+}
+
+function keep<V>(map: Map<string, V>, max: number, mark: string, value: V): void {
+  map.delete(mark);
+  if (map.size >= max) {
+    const oldest = map.keys().next().value;
+    if (oldest !== undefined) map.delete(oldest);
+  }
+  map.set(mark, value);
+}
+
+function byKey(routes: AuthRoutes, text: string, nowMs: number): AuthAnswer {
+  const key = parseKey(text);
+  if (key === undefined) return refuse('invalid');
+  const found = routes.key(key.id);
+  // The MAC is computed also for an unknown id, so that time does not tell which ids exist.
+  const matches = sameMac(keyMac(routes.pepper, key.secret), found?.rule.mac ?? NO_MAC);
+  if (found === undefined || !matches) return refuse('invalid');
+  const { tenant, rule } = found;
+  const expiresAtMs = rule.expiresAtMs ?? Number.POSITIVE_INFINITY;
+  if (expiresAtMs <= nowMs) return refuse('expired');
+  const roles = rule.roles === undefined ? NO_ROLES : rolesIn(rule.roles);
+  return { kind: 'known', tenant, subject: `key:${key.id}`, roles, expiresAtMs };
+}
+
+function byCertificate(certificate: PeerAnswer): AuthAnswer {
+  if (certificate.kind !== 'tenant') return refuse('missing');
+  const { tenant, subject } = certificate;
+  const expiresAtMs = Number.POSITIVE_INFINITY;
+  return { kind: 'known', tenant, subject, roles: NO_ROLES, expiresAtMs } satisfies Known;
+}
+
+/** AU3. */
+function ofTenant(answer: AuthAnswer, tenant: string): AuthAnswer {
+  const isOther = answer.kind === 'known' && answer.tenant.id !== tenant;
+  return isOther ? refuse('ambiguous') : answer;
+}
+
+interface Shown {
+  readonly kind: 'key' | 'bearer';
+  readonly text: string;
 }
 
 type Credential =
-  | { readonly kind: 'key' | 'bearer'; readonly text: string }
+  | Shown
+  | { readonly kind: 'none' }
   | { readonly kind: 'refused'; readonly reason: AuthRefusal };
 
 function credentialOf(head: Head): Credential {
   const bearerAt = head.find(AUTHORIZATION);
   const keyAt = head.find(API_KEY);
-  if (bearerAt < 0 && keyAt < 0) return { kind: 'refused', reason: 'missing' };
+  if (bearerAt < 0 && keyAt < 0) return { kind: 'none' };
   const name = bearerAt < 0 ? API_KEY : AUTHORIZATION;
   const at = Math.max(bearerAt, keyAt);
   // AU3: of both kinds, or twice of one.
@@ -131,62 +277,4 @@ function credentialOf(head: Head): Credential {
 
 function bearerOf(value: string): string {
   return /^bearer +(\S+)$/iu.exec(value)?.[1] ?? '';
-}
-
-type Verified =
-  | { readonly kind: 'verified'; readonly found: Remembered }
-  | { readonly kind: 'refused'; readonly reason: AuthRefusal };
-
-/** One issuer may have several rules: each of them is asked, and the first that accepts decides. */
-async function verifyToken(
-  routes: Routes,
-  keySets: ReadonlyMap<JwtRule, JWTVerifyGetKey>,
-  token: string,
-  nowMs: number,
-): Promise<Verified> {
-  let refused: Verified = { kind: 'refused', reason: 'invalid' };
-  const issuer = issuerOf(token);
-  for (const rule of routes.jwt) {
-    const keys = keySets.get(rule);
-    if (rule.issuer !== issuer || keys === undefined) continue;
-    const answer = await verifyUnder(rule, keys, routes, token, nowMs);
-    if (answer.kind === 'verified') return answer;
-    if (answer.reason === 'expired') refused = answer;
-  }
-  return refused;
-}
-
-function issuerOf(token: string): string | undefined {
-  try {
-    return decodeJwt(token).iss;
-  } catch {
-    return undefined;
-  }
-}
-
-async function verifyUnder(
-  rule: JwtRule,
-  keys: JWTVerifyGetKey,
-  routes: Routes,
-  token: string,
-  nowMs: number,
-): Promise<Verified> {
-  try {
-    const { payload } = await jwtVerify(token, keys, {
-      issuer: rule.issuer,
-      audience: rule.audience,
-      algorithms: ALGORITHMS,
-      requiredClaims: ['exp'],
-      clockTolerance: CLOCK_SKEW_S,
-      currentDate: new Date(nowMs),
-    });
-    const tenant = routes.tenants.get(String(payload[rule.tenantClaim]));
-    if (tenant === undefined) return { kind: 'refused', reason: 'invalid' };
-    const subject = SUBJECT.test(payload.sub ?? '') ? `user:${payload.sub ?? ''}` : 'user:unknown';
-    const expiresAtMs = ((payload.exp ?? 0) + CLOCK_SKEW_S) * 1_000;
-    return { kind: 'verified', found: { tenant, subject, expiresAtMs } };
-  } catch (error) {
-    const expired = error instanceof Error && error.name === 'JWTExpired';
-    return { kind: 'refused', reason: expired ? 'expired' : 'invalid' };
-  }
 }

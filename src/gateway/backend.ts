@@ -9,11 +9,20 @@
 //   BE4. No timer runs while nobody is inside, nobody is out and nobody waits.
 //   BE5. After a death, suspects are repeated one at a time per replica, so that the guilty one
 //        takes no bystander with it a second time.
-import type { ReplicaId } from '../model/ids.ts';
+//   BE6. What waits inside a replica that was ejected as slow is repeated elsewhere, if that is
+//        safe, as soon as it waits far longer than is usual.
+//   BE7. One that takes no connection is looked at once: if that gets none either it is ejected,
+//        however well those that are connected already are served.
+//
+// Longer than 400 lines because a lane is one state that its guests, looks and timers all change.
+import type { ReplicaId, TenantId } from '../model/ids.ts';
 import type { InFlight, ReplicaRoute, ServiceRoute } from '../model/routing.ts';
 import type { GatewayEvent, Suspect } from '../model/signal.ts';
-import { pick } from './balance.ts';
-import type { Health, HealthEvent, Outcome, Track } from './health.ts';
+import { Choice } from './fair/choice.ts';
+import { NO_RULES } from './fair/rules.ts';
+import type { TenantRules } from './fair/rules.ts';
+import { Guests } from './guests.ts';
+import type { Health, HealthEvent, Outcome } from './health.ts';
 import type { BackendDeps, Guest, Lane, Wish } from './lane.ts';
 import {
   dueProbes,
@@ -23,16 +32,17 @@ import {
   noteOutcome,
   noteProbe,
   noteWaiting,
-  onTrial,
   openHealth,
-  portion,
   setReplicas,
+  stuckNeeded,
 } from './health.ts';
 import { noteDeath } from './poison.ts';
 
 export const HANG_AFTER_MS = 300;
 export const LOOK_TIMEOUT_MS = 250;
 const DEATH_SETTLE_MS = 20;
+const SLOW_LOOK_MS = 100;
+const RESCUE_AFTER_MS = 50;
 const SUSPECTS_MAX = 100;
 const WAITING_MAX = 512;
 const NEVER = Number.POSITIVE_INFINITY;
@@ -42,58 +52,46 @@ export class Backend {
   readonly lanes = new Map<ReplicaId, Lane>();
   readonly #deps: BackendDeps;
   readonly #health: Health;
+  readonly #choice: Choice;
   /** Waiting for a replica that may serve; waiting for a turn of theirs (BE5). */
   readonly #waiting = new Set<() => void>();
   readonly #turns = new Set<() => void>();
   #probeTimer: NodeJS.Timeout | undefined;
 
-  constructor(service: ServiceRoute, deps: BackendDeps) {
+  constructor(service: ServiceRoute, deps: BackendDeps, rules: TenantRules = NO_RULES) {
     this.service = service;
     this.#deps = deps;
     this.#health = openHealth(deps.random);
-    this.apply(service);
+    this.#choice = new Choice(service, this.lanes, deps.poison);
+    this.apply(service, rules);
   }
 
-  apply(service: ServiceRoute): void {
+  apply(service: ServiceRoute, rules: TenantRules = NO_RULES): void {
     this.service = service;
-    const { replicas, minRouted, slowMs } = service;
+    const { replicas, slowMs } = service;
     const nowMs = this.#deps.nowMs();
-    const events = setReplicas(this.#health, { replicas, minRouted, slowMs }, nowMs);
+    // A reserved one serves nobody else: it can neither stand in for another nor be spared for one.
+    const kept = replicas.filter((r) => rules.reserved.has(r.id)).length;
+    const setup = {
+      replicas: replicas.map(({ id, weight }) => ({
+        id,
+        weight: rules.reserved.has(id) ? 0 : weight,
+      })),
+      minRouted: Math.max(1, service.minRouted - kept),
+      slowMs,
+    };
+    const events = setReplicas(this.#health, setup, nowMs);
     const wanted = new Set(replicas.map((r) => r.id));
     for (const lane of this.lanes.values()) if (!wanted.has(lane.id)) this.#retire(lane);
-    for (const route of replicas) this.#place(route);
+    for (const route of replicas) this.#place(route, rules.reserved.has(route.id));
+    this.#choice.use(service, rules);
     this.#report(events);
     this.wake();
   }
 
   /** The replica for this wish, or why there is none right now. */
   choose(wish: Wish): Lane | 'none' | 'crowded' {
-    const nowMs = this.#deps.nowMs();
-    const fit: Lane[] = [];
-    const milder: Lane[] = [];
-    let crowded = false;
-    for (const lane of this.lanes.values()) {
-      const { track, route } = lane;
-      // Of one that may be dead it is known in milliseconds: rather wait than break with it.
-      if (lane.gone || lane.dying !== undefined) continue;
-      if (track === undefined || route.weight === 0) continue;
-      if (route.region !== wish.region && route.region !== 'any') continue;
-      if (wish.tried.has(lane.id)) continue;
-      if (wish.suspected && hasSuspect(lane)) {
-        crowded = true;
-        continue;
-      }
-      lane.share = route.weight * portion(track, nowMs);
-      lane.failures = track.failures;
-      if (lane.share > 0 && (wish.repeatable || !onTrial(track))) fit.push(lane);
-      else milder.push(lane);
-    }
-    const found = pick(fit);
-    if (found !== undefined) return found;
-    if (crowded) return 'crowded';
-    // Nobody routed is left: one that errs or is slow is better than no answer at all.
-    for (const lane of milder) lane.share = lane.track === undefined ? 0 : mildness(lane.track);
-    return pick(milder) ?? 'none';
+    return this.#choice.choose(wish, this.#deps.nowMs());
   }
 
   /** Is there any replica in the table that this region may use? */
@@ -101,15 +99,15 @@ export class Backend {
     return this.service.replicas.some((r) => r.region === region || r.region === 'any');
   }
 
-  /** Is there one that is routed, fits the region and is not among `tried`? */
-  hasOther(region: string, tried: ReadonlySet<ReplicaId>, nowMs: number): boolean {
-    for (const { id, route, track, dying } of this.lanes.values()) {
-      if (tried.has(id) || dying !== undefined || track === undefined || route.weight === 0)
-        continue;
-      if (route.region !== region && route.region !== 'any') continue;
-      if (portion(track, nowMs) > 0) return true;
-    }
-    return false;
+  /** Is there one that is routed, that this tenant may use, and that is not among `tried`? */
+  hasOther(
+    region: string,
+    tried: ReadonlySet<ReplicaId>,
+    nowMs: number,
+    tenant?: TenantId,
+  ): boolean {
+    const wish = { region, tried, repeatable: true, suspected: false };
+    return this.#choice.hasOther(tenant === undefined ? wish : { ...wish, tenant }, nowMs);
   }
 
   /** Calls back once, at the next change of what it waits for; false when too many wait. */
@@ -132,6 +130,7 @@ export class Backend {
   }
 
   enter(lane: Lane, guest: Guest): void {
+    if (lane.inside.size === 0) lane.progressMs = this.#deps.nowMs();
     lane.inside.add(guest);
     lane.inFlight = lane.inside.size;
     if (lane.hangTimer === undefined) this.#armHang(lane, HANG_AFTER_MS);
@@ -142,14 +141,23 @@ export class Backend {
     if (!lane.inside.delete(guest)) return;
     lane.inFlight = lane.inside.size;
     lane.lastEndMs = this.#deps.nowMs();
+    lane.progressMs = lane.lastEndMs;
     this.#deps.changed(lane);
     if (guest.suspected) this.#nextTurn();
     if (lane.gone) this.#closeWhenEmpty(lane);
   }
 
-  outcome(lane: Lane, outcome: Outcome, tookMs: number): void {
-    const { nowMs } = this.#deps;
-    this.#report(noteOutcome(this.#health, lane.id, outcome, tookMs, nowMs()));
+  /** `unconnected`: there was no connection in time. */
+  outcome(lane: Lane, told: Outcome | 'unconnected', tookMs: number): void {
+    const nowMs = this.#deps.nowMs();
+    const outcome = told === 'unconnected' ? 'broken' : told;
+    if (told === 'unconnected') void this.#lookAtDoor(lane);
+    else lane.progressMs = nowMs;
+    if (outcome === 'ok') this.#choice.noteGood(tookMs);
+    const events = noteOutcome(this.#health, lane.id, outcome, tookMs, nowMs);
+    if (events.length === 0) return;
+    this.#report(events);
+    this.#rescueSlow(lane, nowMs);
   }
 
   /**
@@ -207,13 +215,14 @@ export class Backend {
     this.wake();
   }
 
-  #place(route: ReplicaRoute): void {
+  #place(route: ReplicaRoute, reserved: boolean): void {
     const track = this.#health.tracks.get(route.id);
     const known = this.lanes.get(route.id);
     const sameAddress = known?.route.host === route.host && known.route.port === route.port;
     if (known !== undefined && sameAddress) {
       known.route = route;
       known.track = track;
+      known.reserved = reserved;
       known.gone = false;
       return;
     }
@@ -222,15 +231,19 @@ export class Backend {
       id: route.id,
       route,
       pool: this.#deps.open(route.host, route.port),
-      inside: new Set(),
+      inside: new Guests(),
       track,
       share: route.weight,
       inFlight: 0,
       failures: 0,
       credit: 0,
       lastEndMs: 0,
+      progressMs: 0,
+      reserved,
+      endedWith: undefined,
       hangTimer: undefined,
       looking: false,
+      lookedMs: 0,
       dying: undefined,
       hungWith: undefined,
       dead: false,
@@ -269,15 +282,31 @@ export class Backend {
       oldestMs = Math.min(oldestMs, waitingSinceMs);
       if (agesMs.length < 16) agesMs.push(nowMs - waitingSinceMs);
     }
-    this.#report(noteWaiting(this.#health, lane.id, agesMs, nowMs));
     const sinceMs = oldestMs === NEVER ? nowMs : Math.max(oldestMs, lane.lastEndMs);
     const leftMs = sinceMs + HANG_AFTER_MS - nowMs;
-    if (leftMs > 0) {
-      this.#armHang(lane, Math.max(20, leftMs));
-      return;
+    // One that stands still is called slow only after it answered a look: it may hang.
+    const maySlow = leftMs > 0 || (!lane.looking && lane.lookedMs >= sinceMs);
+    if (maySlow) this.#report(noteWaiting(this.#health, lane.id, agesMs, nowMs));
+    const isSlow = this.#rescueSlow(lane, nowMs);
+    const needed = lane.track === undefined ? 1 : stuckNeeded(lane.track);
+    // The moment in which enough of them wait too long to be judged: no later than that.
+    const third = agesMs[needed - 1] ?? 0;
+    const toStuckMs = this.service.slowMs - third;
+    const soonMs = isSlow ? SLOW_LOOK_MS : toStuckMs > 0 && third > 0 ? toStuckMs + 1 : NEVER;
+    if (leftMs <= 0 && !lane.looking && !lane.gone) void this.#lookForHang(lane, sinceMs);
+    const nextMs = leftMs > 0 ? leftMs : HANG_AFTER_MS;
+    this.#armHang(lane, Math.max(20, Math.min(nextMs, soonMs)));
+  }
+
+  /** BE6. Is it out for being slow? */
+  #rescueSlow(lane: Lane, nowMs: number): boolean {
+    const standing = lane.track?.standing;
+    if (standing?.kind !== 'out' || standing.reason !== 'slow') return false;
+    const afterMs = Math.max(RESCUE_AFTER_MS, 4 * this.#choice.typicalMs);
+    for (const guest of [...lane.inside]) {
+      if (nowMs - guest.waitingSinceMs >= afterMs) guest.rescue();
     }
-    if (!lane.looking && !lane.gone) void this.#lookForHang(lane, sinceMs);
-    this.#armHang(lane, HANG_AFTER_MS);
+    return true;
   }
 
   async #lookForHang(lane: Lane, sinceMs: number): Promise<void> {
@@ -287,6 +316,7 @@ export class Backend {
     const look = await this.#deps.look(host, port, path, LOOK_TIMEOUT_MS);
     lane.looking = false;
     const nowMs = this.#deps.nowMs();
+    if (look.kind !== 'silent') lane.lookedMs = nowMs;
     if (look.kind !== 'silent' || lane.lastEndMs > sinceMs) return;
     const stillMs = Math.round(nowMs - sinceMs);
     const inside = `${lane.inside.size} requests inside`;
@@ -294,9 +324,25 @@ export class Backend {
     const events = noteHung(this.#health, lane.id, detail, nowMs);
     const stuck = [...lane.inside].filter((g) => g.waitingSinceMs !== NEVER);
     const suspects = stuck.slice(0, SUSPECTS_MAX).map((g) => g.suspect());
-    if (events.length > 0) lane.hungWith = suspects;
+    if (events.length > 0) {
+      lane.hungWith = suspects;
+      this.#remember(lane, suspects);
+    }
     this.#report(events);
     for (const guest of stuck) guest.rescue();
+  }
+
+  /** BE7. */
+  async #lookAtDoor(lane: Lane): Promise<void> {
+    if (lane.looking || lane.gone || lane.track?.standing.kind === 'out') return;
+    lane.looking = true;
+    const { host, port } = lane.route;
+    const path = this.service.healthPath ?? '/';
+    const look = await this.#deps.look(host, port, path, LOOK_TIMEOUT_MS);
+    lane.looking = false;
+    if (look.kind !== 'silent' || lane.gone) return;
+    const detail = `no connection within ${LOOK_TIMEOUT_MS} ms, twice`;
+    this.#report(noteHung(this.#health, lane.id, detail, this.#deps.nowMs()));
   }
 
   #nextTurn(): void {
@@ -322,9 +368,15 @@ export class Backend {
     const suspects = dead ? dying.all : dying.broken;
     if (!lane.dead) this.#deps.emit({ kind: 'died-serving', replica: lane.id, suspects });
     lane.dead = dead;
+    if (dead) this.#remember(lane, dying.all);
     if (dead) this.outcome(lane, 'unreachable', 0);
     else for (let i = 0; i < dying.broken.length; i += 1) this.outcome(lane, 'broken', 0);
     this.wake();
+  }
+
+  #remember(lane: Lane, suspects: readonly Suspect[]): void {
+    const tenants = new Set(suspects.map((s) => s.tenant));
+    lane.endedWith = { atMs: this.#deps.nowMs(), tenants };
   }
 
   #judgePoison(lane: Lane, suspects: readonly Suspect[]): void {
@@ -368,16 +420,4 @@ export class Backend {
     if (passed) lane.dead = false;
     this.#report(noteProbe(this.#health, id, passed, this.#deps.nowMs()));
   }
-}
-
-function hasSuspect(lane: Lane): boolean {
-  for (const guest of lane.inside) if (guest.suspected) return true;
-  return false;
-}
-
-/** Last resort, for replicas that are out: erring and slow ones may do, hung and dead ones not. */
-function mildness(track: Track): number {
-  if (track.weight === 0) return 0;
-  if (track.standing.kind !== 'out') return 1;
-  return track.standing.reason === 'slow' || track.standing.reason === 'errors' ? 1 : 0;
 }

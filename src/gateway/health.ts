@@ -7,7 +7,9 @@
 //   HE3. Nobody is an outlier if its siblings look the same: when all fail, nobody is ejected.
 //   HE4. Who is ejected comes back only by its own probe, after a hold-down that grows from 1 s to
 //        30 s with jitter, and then with a small share that grows (slow start).
-//   HE5. Without a minimum of samples nothing is judged slow.
+//   HE5. Without a minimum of samples nothing is judged slow: five of its own, or three requests
+//        that wait while nothing ends in it and five are answered by its siblings.
+//   HE6. On trial one failure, or one that waits so, is enough.
 import type { ReplicaId } from '../model/ids.ts';
 import type { EjectReason } from '../model/signal.ts';
 
@@ -15,6 +17,8 @@ export const LIMITS = {
   samples: 16,
   sampleAgeMs: 30_000,
   slowSamples: 5,
+  stuckSamples: 3,
+  inARow: 3,
   slowFactor: 5,
   holdMs: 1_000,
   holdMaxMs: 30_000,
@@ -34,12 +38,14 @@ export type Standing =
   /** Its own probe passed: a small share that grows, and nothing that could not be repeated. */
   | { readonly kind: 'warming'; readonly sinceMs: number };
 
-export type Outcome = 'ok' | 'error' | 'broken' | 'timeout' | 'unreachable';
+/** `excused`: an error that the replica lays on a dependency, which tells nothing of itself. */
+export type Outcome = 'ok' | 'error' | 'broken' | 'timeout' | 'unreachable' | 'excused';
 
+/** Written again and again: one of each replica's ring, so that no request makes garbage. */
 interface Sample {
-  readonly atMs: number;
-  readonly bad: boolean;
-  readonly tookMs: number;
+  atMs: number;
+  bad: boolean;
+  tookMs: number;
 }
 
 export interface Track {
@@ -77,6 +83,8 @@ export interface HealthSetup {
   readonly minRouted: number;
   readonly slowMs: number;
 }
+
+const NOTHING: readonly HealthEvent[] = Object.freeze([]);
 
 const SEVERITY: Readonly<Record<EjectReason, number>> = {
   slow: 1,
@@ -131,6 +139,9 @@ export function onTrial(track: Track): boolean {
   return track.standing.kind === 'warming' && track.goodAnswers < LIMITS.trialAnswers;
 }
 
+/** So many must wait while nothing ends, until it can be judged by these alone (HE5, HE6). */
+export const stuckNeeded = (track: Track): number => (onTrial(track) ? 1 : LIMITS.stuckSamples);
+
 /** An attempt on this replica ended. */
 export function noteOutcome(
   health: Health,
@@ -138,20 +149,31 @@ export function noteOutcome(
   outcome: Outcome,
   tookMs: number,
   nowMs: number,
-): HealthEvent[] {
+): readonly HealthEvent[] {
   const track = health.tracks.get(id);
-  if (track === undefined) return [];
+  if (track === undefined || outcome === 'excused') return NOTHING;
   if (outcome === 'unreachable') {
     track.failures += 1;
     return eject(health, track, 'unreachable', 'connection refused', nowMs);
   }
   const bad = outcome !== 'ok';
-  track.samples.push({ atMs: nowMs, bad, tookMs });
-  if (track.samples.length > LIMITS.samples) track.samples.shift();
+  addSample(track, nowMs, bad, tookMs);
   track.failures = bad ? track.failures + 1 : 0;
   if (!bad) track.goodAnswers += 1;
   if (bad) return judgeErrors(health, track, outcome, nowMs);
-  return tookMs >= health.slowMs ? judgeSlow(health, track, [], nowMs) : [];
+  return tookMs >= health.slowMs ? judgeSlow(health, track, [], nowMs) : NOTHING;
+}
+
+function addSample({ samples }: Track, atMs: number, bad: boolean, tookMs: number): void {
+  const old = samples.length < LIMITS.samples ? undefined : samples.shift();
+  if (old === undefined) {
+    samples.push({ atMs, bad, tookMs });
+    return;
+  }
+  old.atMs = atMs;
+  old.bad = bad;
+  old.tookMs = tookMs;
+  samples.push(old);
 }
 
 /** Requests that still wait for their answer count as slow before they end: `agesMs`. */
@@ -160,11 +182,12 @@ export function noteWaiting(
   id: ReplicaId,
   agesMs: readonly number[],
   nowMs: number,
-): HealthEvent[] {
+): readonly HealthEvent[] {
   const track = health.tracks.get(id);
   const slow = agesMs.filter((ms) => ms >= health.slowMs);
-  if (track === undefined || slow.length === 0) return [];
-  return judgeSlow(health, track, slow, nowMs);
+  if (track === undefined || slow.length === 0) return NOTHING;
+  const events = judgeStuck(health, track, slow, nowMs);
+  return events.length > 0 ? events : judgeSlow(health, track, slow, nowMs);
 }
 
 /** Requests stand still inside it and its own probe got no answer. */
@@ -296,7 +319,7 @@ function badRate(samples: readonly Sample[]): number {
 }
 
 function judgeErrors(health: Health, track: Track, outcome: Outcome, nowMs: number): HealthEvent[] {
-  const inARow = track.failures >= 3;
+  const inARow = track.failures >= (onTrial(track) ? 1 : LIMITS.inARow);
   const own = badRate(recent(track, nowMs, 8));
   const often = track.samples.length >= 10 && badRate(recent(track, nowMs, 16)) >= 0.4;
   if (!inARow && !often) return [];
@@ -314,6 +337,33 @@ function judgeErrors(health: Health, track: Track, outcome: Outcome, nowMs: numb
   const inRow = `${track.failures} failures in a row (last: ${outcome})`;
   const detail = `${inRow}, ${percent} % of its last 8`;
   return eject(health, track, 'errors', detail, nowMs);
+}
+
+/**
+ * Nothing ended in it since its three oldest came, and its siblings answered five in that time: it
+ * need not be waited for until the first of them ends.
+ */
+function judgeStuck(
+  health: Health,
+  track: Track,
+  slowMs: readonly number[],
+  nowMs: number,
+): readonly HealthEvent[] {
+  const third = slowMs.toSorted((a, b) => b - a)[stuckNeeded(track) - 1];
+  if (third === undefined) return NOTHING;
+  const last = track.samples.at(-1);
+  if (last !== undefined && last.atMs > nowMs - third) return NOTHING;
+  const others = routed(health)
+    .filter((t) => t.id !== track.id)
+    .flatMap((t) => recent(t, nowMs, LIMITS.samples))
+    .filter((s) => !s.bad && s.atMs > nowMs - third)
+    .map((s) => s.tookMs);
+  if (others.length < LIMITS.slowSamples) return NOTHING;
+  const othersMs = median(others);
+  if (third < LIMITS.slowFactor * othersMs) return NOTHING;
+  const answered = `siblings answered ${others.length} in ${Math.round(othersMs)} ms`;
+  const detail = `${slowMs.length} wait for ${Math.round(third)} ms or more, ${answered}`;
+  return eject(health, track, 'slow', detail, nowMs);
 }
 
 function median(values: number[]): number {

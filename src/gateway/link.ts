@@ -11,25 +11,33 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import type { FromGateway, InFlight, RoutingTable } from '../model/routing.ts';
 import type { ReplicaId } from '../model/ids.ts';
-import type { GatewayEvent, Suspect, TrafficCell } from '../model/signal.ts';
-import { TABLE_LINE_MAX, isRecord, openLines } from './lines.ts';
+import type { EdgeCell, GatewayEvent, Suspect, TrafficCell } from '../model/signal.ts';
+import { Arrival } from './arrival.ts';
+import { OFFER_LINE_MAX, isRecord, openLines } from './lines.ts';
+import type { LineReader } from './lines.ts';
+import { TableOfParts } from './routes.ts';
 
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 750;
 const FLUSH_MS = 250;
 const EVENTS_MAX = 1_000;
 const STUCK_BYTES = 1_048_576;
+const REASON_CHARS_MAX = 200;
 
 export interface LinkDeps {
   readonly socketPath: string;
   readonly worker: string;
   readonly random: () => number;
   readonly version: () => number;
+  /** The table that is in force from the start: what it has in common with others need not come. */
+  readonly saved?: RoutingTable | undefined;
   /** Answers the version that is now in force. */
   readonly onTable: (table: RoutingTable, pepper: string) => number;
   readonly onForgive: (replicas: readonly ReplicaId[]) => void;
   readonly onDeath: (replica: ReplicaId, suspects: readonly Suspect[]) => void;
   readonly takeCells: () => TrafficCell[];
+  /** What clients saw, for the metrics: kept until somebody takes it. */
+  readonly takeEdge?: () => EdgeCell[];
   readonly inFlight: () => InFlight[];
   readonly ejections: () => GatewayEvent[];
   readonly warn: (text: string) => void;
@@ -51,6 +59,7 @@ class ControllerLink implements Link {
   readonly #deps: LinkDeps;
   readonly #events: GatewayEvent[] = [];
   readonly #told = new Map<ReplicaId, number>();
+  readonly #arrival: Arrival;
   #socket: Socket | undefined;
   #connected = false;
   #failures = 0;
@@ -60,6 +69,17 @@ class ControllerLink implements Link {
 
   constructor(deps: LinkDeps) {
     this.#deps = deps;
+    this.#arrival = new Arrival({
+      saved: deps.saved instanceof TableOfParts ? deps.saved : undefined,
+      version: deps.version,
+      want: (version, parts) => this.#write({ kind: 'want', version, parts }),
+      kept: () => this.#acknowledge(deps.version()),
+      ready: (table) => this.#use(table),
+      refused: (version, reason) => {
+        deps.warn(`table ${version} refused: ${reason}`);
+        this.#write({ kind: 'refused', version, reason: reason.slice(0, REASON_CHARS_MAX) });
+      },
+    });
     this.#connect();
   }
 
@@ -94,7 +114,8 @@ class ControllerLink implements Link {
   #connect(): void {
     const socket = connect({ path: this.#deps.socketPath });
     this.#socket = socket;
-    const lines = openLines(TABLE_LINE_MAX, (value) => this.#onFrame(value));
+    this.#arrival.restart();
+    const lines = openLines(OFFER_LINE_MAX, (value) => this.#onFrame(value, lines));
     socket.on('connect', () => this.#hello());
     socket.on('data', (bytes: Buffer) => {
       const fault = lines.feed(bytes);
@@ -130,14 +151,12 @@ class ControllerLink implements Link {
     this.#retryTimer.unref();
   }
 
-  #onFrame(value: unknown): void {
+  #onFrame(value: unknown, lines: LineReader): void {
     if (!isRecord(value)) return;
-    if (value['kind'] === 'table' && isRecord(value['table'])) {
-      const pepper = typeof value['pepper'] === 'string' ? value['pepper'] : '';
-      const table = value['table'] as unknown as RoutingTable;
-      const version = this.#deps.onTable(table, pepper);
-      this.#flush();
-      this.#write({ kind: 'applied', version });
+    if (value['kind'] === 'table') {
+      this.#refuse(this.#arrival.offer(value));
+    } else if (value['kind'] === 'part') {
+      this.#expectPart(value, lines);
     } else if (value['kind'] === 'forgive' && Array.isArray(value['replicas'])) {
       this.#deps.onForgive(value['replicas'] as ReplicaId[]);
     } else if (value['kind'] === 'death' && Array.isArray(value['suspects'])) {
@@ -145,6 +164,36 @@ class ControllerLink implements Link {
     } else if (value['kind'] === 'bye') {
       this.#socket?.end();
     }
+  }
+
+  #expectPart(value: Readonly<Record<string, unknown>>, lines: LineReader): void {
+    const { digest, bytes } = value as { readonly digest?: unknown; readonly bytes?: unknown };
+    const fault = this.#arrival.expects(digest, bytes);
+    this.#refuse(fault);
+    if (fault !== undefined) return;
+    lines.expectBody(Number(bytes), (body) => this.#arrival.body(String(digest), body));
+  }
+
+  /** With a frame that makes no sense nothing after it does: a new connection starts afresh. */
+  #refuse(fault: string | undefined): void {
+    if (fault === undefined) return;
+    this.#deps.warn(`controller sent ${fault}`);
+    this.#socket?.destroy();
+  }
+
+  #use(table: TableOfParts): void {
+    const version = this.#deps.onTable(table, table.pepper);
+    if (version < table.version) {
+      const reason = 'the gateway could not use it, its log says why';
+      this.#write({ kind: 'refused', version: table.version, reason });
+    }
+    this.#acknowledge(version);
+  }
+
+  /** LK3. */
+  #acknowledge(version: number): void {
+    this.#flush();
+    this.#write({ kind: 'applied', version });
   }
 
   #stuck(): boolean {
@@ -179,7 +228,10 @@ class ControllerLink implements Link {
       // It left the table with its last request: say zero once more.
       if (told > 0) inFlight.push({ replica, count: 0, oldestMs: 0 });
     }
-    if (cells.length > 0 || inFlight.length > 0) this.#write({ kind: 'flush', cells, inFlight });
+    const edge = this.#deps.takeEdge?.() ?? [];
+    if (cells.length + inFlight.length + edge.length > 0) {
+      this.#write({ kind: 'flush', cells, inFlight, edge });
+    }
     if (busy) this.active(false);
   }
 

@@ -7,206 +7,282 @@
 //   PS3. Bodies are never buffered whole: an answer flows with back-pressure, event streams too.
 //   PS4. Waiting for a replica is bounded in time (2 s, and the route's timeout) and in number.
 //   PS5. Connections to replicas are shared within one tenant only.
-import type { ReplicaId } from '../model/ids.ts';
-import type { TenantRoute } from '../model/routing.ts';
+//   PS6. What was inside two deaths waits a moment (400 ms at most) for the verdict on them: only
+//        if another combination is held for both is it tried once more, and never after a third.
+//
+// It is its own wish and its own record, and has sets only once something failed: a request that
+// goes well makes little garbage. Longer than 400 lines because the life of one request is one
+// state that all of it changes.
+import type { ReplicaId, TenantId } from '../model/ids.ts';
 import type { Suspect } from '../model/signal.ts';
+import { release } from './admission.ts';
 import { Attempt } from './attempt.ts';
 import type { AttemptOwner } from './attempt.ts';
 import type { Backend } from './backend.ts';
 import type { AttemptResult, Counters } from './counters.ts';
+import { countIn } from './counters.ts';
+import type { Flow } from './flow.ts';
 import type {
   AnswerVerdict,
   Decision,
   ExchangeEnd,
   ExchangeView,
-  ForwardPlan,
+  Forward,
   Outcome,
   OwnAnswer,
   Verdict,
 } from './http/hooks.ts';
-import { answerLine } from './identity.ts';
-import type { Lane } from './lane.ts';
-import { foldRoute } from './paths.ts';
+import { KNOWN } from './http/names.ts';
+import { serverTiming, wantsTiming } from './observe/server-timing.ts';
+import type { TimingMode } from './observe/server-timing.ts';
+import type { TraceSpan } from './observe/trace.ts';
+import type { Lane, Wish } from './lane.ts';
 import type { PoisonState } from './poison.ts';
-import { combination, heldForMs, noteAnswered } from './poison.ts';
+import { heldForMs, isCleared } from './poison.ts';
 import type { Problem } from './problem.ts';
 import { problemAnswer, problemOf } from './problem.ts';
-import type { Ending, RetryBudget } from './retry.ts';
+import type { Ending, RetryAnswer, RetryBudget } from './retry.ts';
 import { isRetryStatus, judgeRetry, takeRepeat } from './retry.ts';
-import type { Entry } from './routes.ts';
+import type { Target } from './targets.ts';
 
 const WAIT_MAX_MS = 2_000;
 const WAIT_SLICE_MS = 250;
 const TURN_MS = 1_000;
+const VERDICT_MAX_MS = 400;
+/** After the last look into a death, for the word of other workers to come. */
+const VERDICT_AFTER_LOOK_MS = 80;
+const VERDICT_SLICE_MS = 10;
 const ATTEMPTS_MAX = 32;
 const NEVER = Number.POSITIVE_INFINITY;
+const NOBODY: ReadonlySet<ReplicaId> = new Set();
 
 export interface PassageDeps {
+  readonly timing?: () => TimingMode;
   readonly nowMs: () => number;
   readonly counters: Counters;
   readonly budget: () => RetryBudget;
   readonly poison: PoisonState;
 }
 
-export interface PassageFacts {
-  readonly view: ExchangeView;
-  readonly method: string;
-  readonly backend: Backend;
-  readonly entry: Entry;
-  readonly tenant: TenantRoute;
-  readonly requestId: string;
-  readonly path: string;
-  /** Lines that are added to the request. */
-  readonly lines: string;
-  readonly plan: ForwardPlan;
-  readonly idempotent: boolean;
-  readonly onOver: () => void;
-}
-
 /** Where it goes next, or what its client is told instead. */
 type Step = Lane | OwnAnswer;
 
-export class Passage implements AttemptOwner {
-  readonly deps: PassageDeps;
-  readonly facts: PassageFacts;
-  readonly #tried = new Set<ReplicaId>();
-  readonly #unsent = new Set<ReplicaId>();
+export class Passage implements AttemptOwner, Wish {
+  readonly view: ExchangeView;
+  readonly flow: Flow;
+  readonly target: Target;
+  readonly requestId: string;
+  readonly trace: TraceSpan | undefined;
+  /** Lines for the replica beside those of the flow. */
+  readonly #add: string;
+  /** And those of its connection. */
+  readonly #own: string;
+  readonly #deps: PassageDeps;
   readonly #startedMs: number;
+  #tried: Set<ReplicaId> | undefined;
+  #unsent: Set<ReplicaId> | undefined;
+  /** Replicas that broke with it inside. */
+  #brokeIn: ReplicaId[] | undefined;
   #attempt: Attempt | undefined;
   #last: Lane | undefined;
   #attempts = 0;
   #breaks = 0;
+  /** Of these, what another combination was found guilty of. */
+  #forgiven = 0;
   #errorAnswers = 0;
-  #suspected = false;
+  #isSuspected = false;
+  #hadItsTurn = false;
   #begun = false;
   #leaving = false;
-  #turnUntilMs: number | undefined;
-  #waitUntilMs: number | undefined;
+  #turnUntilMs = NEVER;
+  #waitUntilMs = NEVER;
   #timer: NodeJS.Timeout | undefined;
   #waiter: (() => void) | undefined;
   #over = false;
-  #route: string | undefined;
+  /** Why the gateway itself said no, if it did. */
+  reason = '';
+  /** From sending to the head of the answer, last attempt. */
+  upstreamMs = 0;
+  /** In tries that are over. */
+  #spentMs = 0;
 
-  constructor(deps: PassageDeps, facts: PassageFacts) {
-    this.deps = deps;
-    this.facts = facts;
-    this.#startedMs = deps.nowMs();
+  constructor(
+    deps: PassageDeps,
+    view: ExchangeView,
+    flow: Flow,
+    target: Target,
+    ids: {
+      readonly requestId: string;
+      readonly add: string;
+      readonly own: string;
+      readonly trace: TraceSpan | undefined;
+    },
+  ) {
+    this.#deps = deps;
+    this.view = view;
+    this.flow = flow;
+    this.target = target;
+    this.requestId = ids.requestId;
+    this.trace = ids.trace;
+    this.#add = ids.add;
+    this.#own = ids.own;
+    this.#startedMs = view.startedMs;
   }
 
   get backend(): Backend {
-    return this.facts.backend;
+    return this.flow.backend;
   }
 
   get turnMs(): number {
-    return this.facts.view.turnMs;
+    return this.view.turnMs;
   }
 
   nowMs(): number {
-    return this.deps.nowMs();
-  }
-
-  get route(): string {
-    this.#route ??= foldRoute(this.facts.path);
-    return this.#route;
+    return this.#deps.nowMs();
   }
 
   suspect(): Suspect {
-    const { tenant, entry, method, requestId } = this.facts;
-    const service = entry.service.name;
-    return { tenant: tenant.id, service, method, route: this.route, requestId };
+    const { tenant, entry } = this.flow;
+    const { method, route } = this.target.kind;
+    const { requestId } = this;
+    return { tenant: tenant.id, service: entry.service.name, method, route, requestId };
+  }
+
+  // What it wishes of a replica.
+  get region(): string {
+    return this.flow.tenant.region;
+  }
+
+  get tenant(): TenantId {
+    return this.flow.tenant.id;
+  }
+
+  get tried(): ReadonlySet<ReplicaId> {
+    return this.#tried ?? NOBODY;
+  }
+
+  /** Whether its body will be too long to be kept is known for bodies of known length only. */
+  get repeatable(): boolean {
+    if (!this.isIdempotent) return false;
+    const { view, flow } = this;
+    if (this.#attempts > 0) return view.replayable;
+    return view.head.contentLength <= flow.plan.replayBytesMax;
+  }
+
+  get suspected(): boolean {
+    return this.#isSuspected && !this.#hadItsTurn;
+  }
+
+  get isIdempotent(): boolean {
+    if (this.target.isIdempotent) return true;
+    const { head } = this.view;
+    const field = head.noted(KNOWN.idempotencyKey);
+    return field !== -1 && (field < 0 || head.valueAt(field) !== '');
+  }
+
+  // What became of it.
+  get replica(): Lane | undefined {
+    return this.#last;
+  }
+
+  get attempts(): number {
+    return this.#attempts;
   }
 
   /** Call once. */
   start(): Decision | Promise<Decision> {
-    const step = this.#next();
+    const step = this.#next(this.#startedMs);
     if (step instanceof Promise) return step.then((known) => this.#decision(known));
     return this.#decision(step);
   }
 
   #decision(step: Step): Decision {
     if ('kind' in step) return step;
-    const { plan, lines, tenant, requestId } = this.facts;
-    const waitedMs = this.deps.nowMs() - this.#startedMs;
-    const totalTimeoutMs = Math.max(1, plan.totalTimeoutMs - waitedMs);
-    return {
+    const { flow, requestId } = this;
+    const { plan } = flow;
+    const decision: Forward = {
       kind: 'forward',
       to: step.pool,
-      plan: this.#waitUntilMs === undefined ? plan : { ...plan, totalTimeoutMs },
-      add: lines,
-      addToAnswer: answerLine(requestId),
-      partition: tenant.id,
+      plan,
+      add: this.#add,
+      addToAnswer: `x-request-id: ${requestId}\r\n`,
+      partition: flow.tenant.id,
+      shared: flow.lines(Date.now()),
+      own: this.#own,
     };
+    if (this.#waitUntilMs === NEVER) return decision;
+    const waitedMs = this.nowMs() - this.#startedMs;
+    const totalTimeoutMs = Math.max(1, plan.totalTimeoutMs - waitedMs);
+    return { ...decision, plan: { ...plan, totalTimeoutMs } };
   }
 
   #verdict(step: Step): Verdict {
-    return 'kind' in step ? step : { kind: 'retry', to: step.pool, add: this.facts.lines };
+    return 'kind' in step ? step : { kind: 'retry', to: step.pool, add: this.#add };
   }
 
-  #next(): Step | Promise<Step> {
-    const { backend, tenant } = this.facts;
-    const nowMs = this.deps.nowMs();
+  #next(nowMs: number): Step | Promise<Step> {
+    const { backend } = this.flow;
     // It may have become known as poison since it was let in, or since its last try.
     const heldMs = this.#heldMs(nowMs);
     if (heldMs > 0) {
       const detail = 'Requests of this kind broke more than one replica.';
       return this.#no({ status: 503, reason: 'held-as-poison', detail, retryAfterMs: heldMs });
     }
-    const turnOver = this.#turnUntilMs !== undefined && nowMs >= this.#turnUntilMs;
-    const found = backend.choose({
-      region: tenant.region,
-      tried: this.#tried,
-      // Whether its body will be too long to be kept is known for bodies of known length only.
-      repeatable: this.facts.idempotent && this.#mayFit,
-      suspected: this.#suspected && !turnOver,
-    });
+    this.#hadItsTurn = nowMs >= this.#turnUntilMs;
+    const found = backend.choose(this);
     if (found === 'crowded') {
-      this.#turnUntilMs ??= nowMs + TURN_MS;
+      this.#turnUntilMs = Math.min(this.#turnUntilMs, nowMs + TURN_MS);
       return this.#wait('turn', Math.max(5, this.#turnUntilMs - nowMs));
     }
     if (found === 'none') return this.#waitForReplica(nowMs);
     this.#attempts += 1;
-    this.#tried.add(found.id);
     this.#last = found;
-    this.#attempt = new Attempt(this, found, this.#suspected);
+    this.#attempt = new Attempt(this, found, this.#isSuspected, nowMs);
     return found;
   }
 
-  get #mayFit(): boolean {
-    const { view, plan } = this.facts;
-    const { contentLength } = view.head;
-    return this.#attempts === 0 ? contentLength <= plan.replayBytesMax : view.replayable;
+  /** The combination that it is blamed and held by. */
+  #combo(nowMs: number): string {
+    return this.flow.good(this.#deps.poison, this.target.kind, nowMs).combo;
   }
 
   #heldMs(nowMs: number): number {
-    const { poison } = this.deps;
-    return poison.held.size === 0 ? 0 : heldForMs(poison, combination(this.suspect()), nowMs);
+    const { poison } = this.#deps;
+    return poison.held.size === 0 ? 0 : heldForMs(poison, this.#combo(nowMs), nowMs);
   }
 
   #waitForReplica(nowMs: number): Step | Promise<Step> {
-    const { backend, tenant, plan } = this.facts;
-    this.#waitUntilMs ??= Math.min(nowMs + WAIT_MAX_MS, this.#startedMs + plan.totalTimeoutMs);
-    const leftMs = this.#waitUntilMs - nowMs;
-    if (this.#breaks >= 2 || leftMs <= 0 || this.#attempts >= ATTEMPTS_MAX) {
-      return this.#noReplica();
+    const { backend, tenant, plan } = this.flow;
+    if (this.#waitUntilMs === NEVER) {
+      this.#waitUntilMs = Math.min(nowMs + WAIT_MAX_MS, this.#startedMs + plan.totalTimeoutMs);
     }
+    const leftMs = this.#waitUntilMs - nowMs;
+    if (leftMs <= 0 || this.#attempts >= ATTEMPTS_MAX) return this.#noReplica();
     if (!backend.couldServe(tenant.region)) return this.#noReplica();
-    this.#turnUntilMs = undefined;
+    this.#turnUntilMs = NEVER;
     return this.#wait('replica', Math.min(leftMs, WAIT_SLICE_MS));
   }
 
-  #wait(what: 'replica' | 'turn', forMs: number): Step | Promise<Step> {
-    const { backend } = this.facts;
+  #wait(what: 'replica' | 'turn', forMs: number): Promise<Step> {
+    return this.#pause(what, forMs, () => {
+      // Whoever was never reached may be there now: see PS2.
+      if (what === 'replica' && this.#unsent !== undefined) {
+        for (const id of this.#unsent) this.#tried?.delete(id);
+        this.#unsent.clear();
+      }
+      return this.#next(this.nowMs());
+    });
+  }
+
+  /** Goes on at the next change, or in time. */
+  #pause(what: 'replica' | 'turn', forMs: number, goOn: () => Step | Promise<Step>): Promise<Step> {
+    const { backend } = this.flow;
     return new Promise((resolve, reject) => {
       const again = (): void => {
         if (this.#over) return;
         this.#stopWaiting();
-        // Whoever was never reached may be there now: see PS2.
-        if (what === 'replica') {
-          for (const id of this.#unsent) this.#tried.delete(id);
-          this.#unsent.clear();
-        }
         try {
-          resolve(this.#next());
+          resolve(goOn());
         } catch (error) {
           reject(error);
         }
@@ -221,19 +297,21 @@ export class Passage implements AttemptOwner {
   }
 
   #stopWaiting(): void {
+    if (this.#waiter === undefined) return;
     clearTimeout(this.#timer);
-    if (this.#waiter !== undefined) this.facts.backend.stopWaiting(this.#waiter);
+    this.flow.backend.stopWaiting(this.#waiter);
     this.#waiter = undefined;
   }
 
   #noReplica(): OwnAnswer {
-    const { entry, tenant } = this.facts;
+    const { entry, tenant } = this.flow;
     const detail = `No replica of ${entry.service.name} can serve region ${tenant.region} now.`;
     return this.#no({ status: 503, reason: 'no-replica', detail, retryAfterMs: 1_000 });
   }
 
   #no(problem: Problem): OwnAnswer {
-    return problemAnswer(problem, this.facts.requestId);
+    this.reason = problem.reason;
+    return problemAnswer(problem, this.requestId);
   }
 
   /** The head of an answer came: does it pass? */
@@ -241,40 +319,89 @@ export class Passage implements AttemptOwner {
     const judged = this.#attempt?.answerHead(status);
     if (judged === 'bad' && this.#mayDrop(status)) return 'discard';
     this.#begun = true;
+    const { view } = this;
+    const mode = this.#deps.timing?.() ?? 'never';
+    if (mode !== 'never' && wantsTiming(mode, view.head, true)) {
+      const nowMs = this.nowMs();
+      const upMs = this.#spentMs + (this.#attempt === undefined ? 0 : nowMs - this.#attempt.startedMs);
+      view.answerLines += serverTiming(nowMs - this.#startedMs, upMs, this.#attempts);
+    }
     return 'pass';
   }
 
   /** May an error answer be dropped for a try elsewhere? Only if there is an elsewhere. */
   #mayDrop(status: number): boolean {
-    const { backend, tenant, view } = this.facts;
-    if (!isRetryStatus(status) || !view.replayable) return false;
-    if (!backend.hasOther(tenant.region, this.#tried, this.deps.nowMs())) return false;
+    if (!isRetryStatus(status) || !this.view.replayable || !this.#hasOther()) return false;
     return this.#mayRepeat({ kind: 'status', status }, true);
+  }
+
+  #hasOther(): boolean {
+    const { backend, tenant } = this.flow;
+    this.#noteTried();
+    return backend.hasOther(tenant.region, this.tried, this.nowMs(), tenant.id);
+  }
+
+  #noteTried(): void {
+    if (this.#last !== undefined) (this.#tried ??= new Set()).add(this.#last.id);
   }
 
   /** Another one, or the end? */
   attemptEnded(outcome: Outcome): Verdict | undefined | Promise<Verdict> {
-    const ending = this.#attempt?.end(outcome);
-    const lane = this.#attempt?.lane;
+    const attempt = this.#attempt;
+    const ending = attempt?.end(outcome);
     this.#attempt = undefined;
-    if (ending === undefined || lane === undefined || this.#begun) return undefined;
-    if (ending.kind === 'unsent') this.#unsent.add(lane.id);
+    this.upstreamMs = outcome.headMs;
+    this.#spentMs += outcome.totalMs;
+    if (ending === undefined || attempt === undefined || this.#begun) return undefined;
+    const { lane } = attempt;
+    this.#noteTried();
+    if (ending.kind === 'unsent') (this.#unsent ??= new Set()).add(lane.id);
     if (ending.kind === 'broken' || ending.kind === 'garbled') {
       this.#breaks += 1;
-      this.#suspected = true;
+      this.#isSuspected = true;
+      if (ending.kind === 'broken') (this.#brokeIn ??= []).push(lane.id);
     }
-    // What was dropped or left was asked and paid for already.
-    const isAllowed = ending.kind === 'status' || (ending.kind === 'hung' && this.#leaving);
-    this.#leaving = false;
-    if (!isAllowed && !this.#mayRepeat(ending, outcome.replayable)) return this.#failure(ending);
-    const step = this.#next();
+    const step = this.#after(ending, outcome.replayable);
     if (step instanceof Promise) return step.then((known) => this.#verdict(known));
     return this.#verdict(step);
   }
 
+  #after(ending: Ending, bodyKept: boolean): Step | Promise<Step> {
+    // What was dropped or left was asked and paid for already.
+    const isAllowed = ending.kind === 'status' || (ending.kind === 'hung' && this.#leaving);
+    this.#leaving = false;
+    if (isAllowed || this.#mayRepeat(ending, bodyKept)) return this.#next(this.nowMs());
+    // PS6: refused for nothing but its two deaths?
+    const isTwice = this.#breaks === 2 && this.#brokeIn?.length === 2;
+    const mayBeCleared = isTwice && this.#judge(ending, bodyKept, 1).kind === 'retry';
+    if (!mayBeCleared) return this.#failure(ending);
+    return this.#awaitVerdict(ending, this.nowMs(), NEVER);
+  }
+
+  /** Who broke both of its replicas is known as soon as they have been looked at, or never. */
+  #awaitVerdict(ending: Ending, sinceMs: number, quietMs: number): Step | Promise<Step> {
+    const nowMs = this.nowMs();
+    const { backend } = this.flow;
+    const { poison } = this.#deps;
+    const replicas = this.#brokeIn ?? [];
+    if (this.#heldMs(nowMs) > 0) return this.#failure(ending);
+    if (isCleared(poison, this.#combo(nowMs), replicas, nowMs)) {
+      this.#forgiven = 1;
+      if (!takeRepeat(this.#deps.budget(), nowMs)) return this.#failure(ending);
+      return this.#next(nowMs);
+    }
+    const isLookedAt = !replicas.some((id) => backend.lanes.get(id)?.dying !== undefined);
+    const sinceQuietMs = isLookedAt ? Math.min(quietMs, nowMs) : NEVER;
+    const isLate = nowMs - sinceMs >= VERDICT_MAX_MS;
+    if (isLate || nowMs - sinceQuietMs >= VERDICT_AFTER_LOOK_MS) return this.#failure(ending);
+    return this.#pause('replica', VERDICT_SLICE_MS, () =>
+      this.#awaitVerdict(ending, sinceMs, sinceQuietMs),
+    );
+  }
+
   #failure(ending: Ending): OwnAnswer {
     if (ending.kind !== 'timeout') return this.#no(problemOf(ending));
-    const tookMs = Math.round(this.deps.nowMs() - this.#startedMs);
+    const tookMs = Math.round(this.nowMs() - this.#startedMs);
     if (this.turnMs === NEVER) {
       const detail = `The request was not here, whole, within ${tookMs} ms.`;
       return this.#no({ status: 408, reason: 'request-too-slow', detail });
@@ -284,47 +411,41 @@ export class Passage implements AttemptOwner {
   }
 
   #mayRepeat(ending: Ending, bodyKept: boolean): boolean {
-    const { entry, idempotent } = this.facts;
     if (ending.kind === 'status') this.#errorAnswers += 1;
-    const verdict = judgeRetry({
+    const verdict = this.#judge(ending, bodyKept, this.#breaks - this.#forgiven);
+    if (verdict.kind === 'give-up') return false;
+    return !verdict.charged || takeRepeat(this.#deps.budget(), this.nowMs());
+  }
+
+  #judge(ending: Ending, bodyKept: boolean, breaks: number): RetryAnswer {
+    return judgeRetry({
       ending,
       answerBegun: this.#begun,
-      idempotent,
-      routeAllows: entry.route.retry,
+      idempotent: this.isIdempotent,
+      routeAllows: this.flow.entry.route.retry,
       bodyKept,
-      breaks: this.#breaks,
+      breaks,
       errorAnswers: this.#errorAnswers,
     });
-    if (verdict.kind === 'give-up') return false;
-    return !verdict.charged || takeRepeat(this.deps.budget(), this.deps.nowMs());
   }
 
   /** Once only (RE3): work that merely blocks its replica must be able to end somewhere. */
   leaveHung(attempt: Attempt): void {
-    if (this.#over || this.#attempt !== attempt) return;
-    const { backend, tenant, view } = this.facts;
-    if (!backend.hasOther(tenant.region, this.#tried, this.deps.nowMs())) return;
+    if (this.#over || this.#attempt !== attempt || !this.#hasOther()) return;
     this.#breaks += 1;
-    if (this.#mayRepeat({ kind: 'hung' }, view.replayable)) {
+    if (this.#mayRepeat({ kind: 'hung' }, this.view.replayable)) {
       this.#leaving = true;
-      view.abandon('hung');
+      this.view.abandon('hung');
     } else {
       this.#breaks -= 1;
     }
   }
 
   note(lane: Lane, result: AttemptResult, tookMs: number): void {
-    this.deps.counters.note({ ...this.#place(lane), result, tookMs });
-    if (result !== 'answered') return;
-    noteAnswered(this.deps.poison, combination(this.suspect()), this.deps.nowMs());
-  }
-
-  #place(lane: Lane): Parameters<Counters['noteFailed']>[0] {
-    const { entry, tenant } = this.facts;
-    const { release } = lane.route;
-    const service = entry.service.name;
-    const { prefix } = entry.route;
-    return { service, replica: lane.id, release, tenant: tenant.id, prefix };
+    const { flow, target } = this;
+    const { counters, poison } = this.#deps;
+    countIn(flow.cell(counters, lane), result, tookMs);
+    if (result === 'answered') flow.noteAnswered(poison, target.kind, this.#startedMs);
   }
 
   /** The client has its answer, or will never have one. */
@@ -335,8 +456,9 @@ export class Passage implements AttemptOwner {
     // Chosen, but its client was gone before it was tried.
     this.#attempt?.gone();
     this.#attempt = undefined;
+    const { flow } = this;
     const failed = end.kind === 'cut' || (end.kind !== 'client-gone' && end.status >= 500);
-    if (failed && this.#last !== undefined) this.deps.counters.noteFailed(this.#place(this.#last));
-    this.facts.onOver();
+    if (failed && this.#last !== undefined) flow.cell(this.#deps.counters, this.#last).failed += 1;
+    release(flow.account);
   }
 }

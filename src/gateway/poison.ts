@@ -32,9 +32,14 @@ export interface Death {
   readonly suspects: readonly Suspect[];
 }
 
+/** Well-answered requests of one combination, in one generation. */
+export interface Good {
+  readonly combo: string;
+  count: number;
+}
+
 interface Share {
-  /** Well-answered requests of each combination. */
-  readonly good: Map<string, number>;
+  readonly good: Map<string, Good>;
   total: number;
   sinceMs: number;
 }
@@ -69,16 +74,51 @@ export function combination(of: {
   return `${of.tenant} ${of.service} ${of.method} ${of.route}`;
 }
 
-/** A request of this combination was answered well (anything but a death). */
-export function noteAnswered(state: PoisonState, combo: string, nowMs: number): void {
+/** The generation that is counted in now: who keeps a `Good` keeps it as long as this stays. */
+export function generationOf(state: PoisonState, nowMs: number): PoisonState['now'] {
   if (nowMs - state.now.sinceMs > DEATH_WINDOW_MS / 2) {
     state.before = state.now;
     state.now = emptyShare(nowMs);
   }
-  state.now.total += 1;
-  const seen = state.now.good.get(combo);
-  if (seen === undefined && state.now.good.size >= COMBINATIONS_MAX) return;
-  state.now.good.set(combo, (seen ?? 0) + 1);
+  return state.now;
+}
+
+/** Where this combination is counted in this generation; past the bound, in nobody's place. */
+export function goodOf(share: PoisonState['now'], combo: string): Good {
+  const known = share.good.get(combo);
+  if (known !== undefined) return known;
+  const fresh = { combo, count: 0 };
+  if (share.good.size < COMBINATIONS_MAX) share.good.set(combo, fresh);
+  return fresh;
+}
+
+/** A request of this combination was answered well (anything but a death). */
+export function noteAnswered(state: PoisonState, combo: string, nowMs: number): void {
+  const share = generationOf(state, nowMs);
+  share.total += 1;
+  goodOf(share, combo).count += 1;
+}
+
+/**
+ * Is another combination than `own` held now that was inside the deaths of all these replicas? Then
+ * it is what broke them, and whoever was inside with it is not.
+ */
+export function isCleared(
+  state: PoisonState,
+  own: string,
+  replicas: readonly ReplicaId[],
+  nowMs: number,
+): boolean {
+  for (const [combo, untilMs] of state.held) {
+    if (combo === own || untilMs <= nowMs) continue;
+    const inAll = replicas.every((replica) =>
+      state.deaths.some(
+        (d) => d.replica === replica && d.suspects.some((s) => combination(s) === combo),
+      ),
+    );
+    if (inAll) return true;
+  }
+  return false;
 }
 
 /** Ms for which this combination is still held, or 0. */
@@ -150,14 +190,18 @@ function diedTwice(crowds: readonly Death[], fit: ReadonlySet<string>): Suspect 
   return new Set(again.map(combination)).size === 1 ? again[0] : undefined;
 }
 
+function countOf(state: PoisonState, combo: string): number {
+  return (state.now.good.get(combo)?.count ?? 0) + (state.before.good.get(combo)?.count ?? 0);
+}
+
 /** Does it go well at least sometimes? Then more is asked before it is blamed. */
 function isAnswered(state: PoisonState, combo: string): boolean {
-  return state.now.good.has(combo) || state.before.good.has(combo);
+  return countOf(state, combo) > 0;
 }
 
 /** How likely a bystander of this share would be inside all of these deaths: 0–1. */
 function chanceOf(state: PoisonState, combo: string, deaths: readonly Death[]): number {
-  const good = (state.now.good.get(combo) ?? 0) + (state.before.good.get(combo) ?? 0);
+  const good = countOf(state, combo);
   const total = state.now.total + state.before.total;
   if (total === 0) return 0;
   // As if one more were answered well: a worker that has seen little cannot rule chance out.

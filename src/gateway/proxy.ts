@@ -5,48 +5,69 @@
 //   GP2. With no table everything but the gateway's own health is refused.
 //   GP3. A held or quarantined combination reaches no replica.
 //   GP4. What was admitted is released with the end of its exchange, whatever that is.
-import { openAdmission, admit, keepTenants, release } from './admission.ts';
+import { admit, keepTenants, openAdmission } from './admission.ts';
+import type { AdmitAnswer } from './admission.ts';
 import { openAuthenticator } from './auth.ts';
-import type { AuthAnswer } from './auth.ts';
+import type { AuthRefusal } from './auth.ts';
 import { Backend } from './backend.ts';
-import type { BackendDeps } from './lane.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
+import { factsOf, Refusal } from './ending.ts';
+import type { Flow } from './flow.ts';
+import { flowOf } from './flow.ts';
 import type {
   AnswerVerdict,
   Decision,
   ExchangeEnd,
   ExchangeView,
-  ForwardPlan,
   Hooks,
   Outcome,
   OwnAnswer,
   Verdict,
 } from './http/hooks.ts';
-import { fieldName } from './http/names.ts';
-import { DROP_FROM_ANSWER, DROP_FROM_REQUEST, requestIdOf, upstreamLines } from './identity.ts';
+import { connectionLines, keepsRequestId, requestIdOf, traceLineOf } from './identity.ts';
+import type { BackendDeps } from './lane.ts';
+import { noFacts } from './observe/facts.ts';
+import type { Observer } from './observe/observer.ts';
+import { traceLine } from './observe/trace.ts';
+import type { TraceSpan } from './observe/trace.ts';
 import { Passage } from './passage.ts';
 import type { PassageDeps } from './passage.ts';
-import { foldRoute, pathOf } from './paths.ts';
-import { combination, heldForMs, noteDeath, openPoison } from './poison.ts';
+import { heldForMs, noteDeath, openPoison } from './poison.ts';
+import { openCrossings } from './tenancy-tally.ts';
+import { judge, judgementProblem } from './tenancy-ruling.ts';
+import type { Refusal as MessageRefusal } from './http/refusal.ts';
+import type { Principal, Refused, Seat } from './principals.ts';
+import { Principals, seatOf } from './principals.ts';
 import { problemAnswer } from './problem.ts';
 import type { Problem } from './problem.ts';
 import type { RetryBudget } from './retry.ts';
-import { isIdempotent, noteRequest, openBudget, REPLAY_BYTES_MAX } from './retry.ts';
+import { noteRequest, openBudget } from './retry.ts';
 import type { Entry, Routes } from './routes.ts';
-import { compileTable, findEntry } from './routes.ts';
+import { compileTable } from './routes.ts';
+import type { RouteKind, Target } from './targets.ts';
+import { OWN_PREFIX, Targets } from './targets.ts';
 import type { ReplicaId, ServiceName } from '../model/ids.ts';
 import { messageOf } from '../model/errors.ts';
-import type { InFlight, RoutingTable, TenantRoute } from '../model/routing.ts';
+import type { InFlight, RoutingTable } from '../model/routing.ts';
 import type { GatewayEvent, Suspect } from '../model/signal.ts';
 import type { Clock } from '../world/clock.ts';
 
-const OWN_PREFIX = '/__kintsugi/';
-const BODY_IDLE_MS = 300_000;
-const IDEMPOTENCY_KEY = fieldName('idempotency-key');
 /** Tag of an exchange whose client left before it was known who it is. */
 const GONE = Symbol('gone');
 const LEFT: Problem = { status: 503, reason: 'overloaded', detail: 'The client left.' };
+const SUSPENDED: Problem = {
+  status: 403,
+  reason: 'tenant-suspended',
+  detail: 'This tenant is suspended.',
+};
+const UNKNOWN: Problem = {
+  status: 404,
+  reason: 'route-unknown',
+  detail: 'No service has this path.',
+};
+
+type Limited = Extract<AdmitAnswer, { readonly kind: 'limited' }>;
 
 export interface ProxyDeps {
   readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
@@ -61,6 +82,8 @@ export interface ProxyDeps {
   readonly about: Readonly<Record<string, unknown>>;
   /** Something threw: one exchange is answered 500, the others go on. */
   readonly onBug: (error: unknown) => void;
+  /** Counts, logs and traces; undefined: nothing of the kind. */
+  readonly observer?: Pick<Observer, 'begin' | 'ended' | 'refused' | 'timing'>;
 }
 
 export type ApplyAnswer =
@@ -76,6 +99,8 @@ export interface Proxy extends Hooks {
   learnDeath(replica: ReplicaId, suspects: readonly Suspect[]): void;
   readonly version: number;
   readonly counters: Counters;
+  /** Before a flush: what is due of events that are counted. */
+  settle(): void;
   inFlight(): InFlight[];
   ejections(): GatewayEvent[];
   close(): void;
@@ -88,8 +113,11 @@ export function openProxy(deps: ProxyDeps): Proxy {
 class GatewayProxy implements Proxy {
   readonly counters = openCounters();
   readonly #deps: ProxyDeps;
-  readonly #auth = openAuthenticator();
   readonly #admission;
+  readonly #principals: Principals;
+  readonly #targets = new Targets();
+  readonly #crossings;
+  readonly #facts = noFacts();
   readonly #poison;
   readonly #backends = new Map<ServiceName, Backend>();
   readonly #passageDeps: PassageDeps;
@@ -99,12 +127,20 @@ class GatewayProxy implements Proxy {
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
     this.#admission = openAdmission(deps.workers);
+    this.#principals = new Principals(
+      openAuthenticator({
+        onKeysWanted: (issuer) => deps.emit({ kind: 'keys-wanted', issuer }),
+      }),
+      this.#admission,
+    );
+    this.#crossings = openCrossings(deps.emit);
     this.#poison = openPoison(deps.clock.monotonicMs());
     this.#passageDeps = {
       nowMs: () => deps.clock.monotonicMs(),
       counters: this.counters,
       budget: () => this.#budget,
       poison: this.#poison,
+      timing: () => deps.observer?.timing ?? 'never',
     };
   }
 
@@ -120,12 +156,13 @@ class GatewayProxy implements Proxy {
     if (compiled.kind === 'refused') return compiled;
     const { routes } = compiled;
     try {
-      this.#auth.use(routes);
+      this.#principals.use(routes);
     } catch (error) {
-      if (this.#routes !== undefined) this.#auth.use(this.#routes);
+      if (this.#routes !== undefined) this.#principals.use(this.#routes);
       return { kind: 'refused', reason: messageOf(error) };
     }
     this.#routes = routes;
+    this.#targets.use(routes);
     if (table.retryBudget !== this.#budget.share) this.#budget = openBudget(table.retryBudget);
     keepTenants(this.#admission, routes.tenants);
     this.#placeBackends(table);
@@ -169,6 +206,10 @@ class GatewayProxy implements Proxy {
     for (const held of noteDeath(this.#poison, death)) this.#deps.emit(held);
   }
 
+  settle(): void {
+    this.#crossings.flush(this.#deps.clock.monotonicMs());
+  }
+
   inFlight(): InFlight[] {
     return [...this.#backends.values()].flatMap((backend) => backend.inFlight());
   }
@@ -182,23 +223,26 @@ class GatewayProxy implements Proxy {
   }
 
   onRequestHead(view: ExchangeView): Decision | Promise<Decision> {
-    const { head } = view;
-    const path = pathOf(head.path);
-    if (path === undefined) {
+    const target = this.#targets.find(view.head);
+    if (target === undefined) {
       const detail = 'The request target is not a plain path.';
       return problemAnswer({ status: 400, reason: 'bad-request', detail }, undefined);
     }
-    if (path.startsWith(OWN_PREFIX)) return this.#answerOwn(path);
+    if (target.isOwn) return this.#answerOwn(target.path);
     const routes = this.#routes;
     if (routes === undefined) {
       const detail = 'The gateway has no routing table yet.';
       const problem: Problem = { status: 503, reason: 'no-table', detail, retryAfterMs: 1_000 };
       return problemAnswer(problem, undefined);
     }
-    const requestId = requestIdOf(head);
-    const who = this.#auth.authenticate(head, this.#deps.clock.nowMs());
-    if (!(who instanceof Promise)) return this.#authenticated(view, path, requestId, routes, who);
-    return who.then((known) => this.#authenticated(view, path, requestId, routes, known));
+    const seat = seatOf(view);
+    const who = this.#principals.find(view, seat, this.#deps.clock.nowMs());
+    if (!(who instanceof Promise)) return this.#known(view, seat, target, who);
+    return who.then((known) => {
+      if (view.tag === GONE) return problemAnswer(LEFT, undefined);
+      // The table may have changed meanwhile, and what its routes were.
+      return this.#known(view, seat, this.#targets.find(view.head) ?? target, known);
+    });
   }
 
   onAnswerHead(view: ExchangeView, status: number): AnswerVerdict {
@@ -213,114 +257,113 @@ class GatewayProxy implements Proxy {
   }
 
   onExchangeEnd(view: ExchangeView, end: ExchangeEnd): void {
-    if (view.tag instanceof Passage) view.tag.ended(end);
+    const { tag } = view;
+    if (tag instanceof Passage) tag.ended(end);
+    if (this.#deps.observer !== undefined) this.#tell(this.#deps.observer, view, end);
     // What is still to be decided comes too late.
     view.tag = GONE;
+  }
+
+  onRefused(refusal: MessageRefusal, remoteAddress: string): void {
+    const { observer, clock } = this.#deps;
+    observer?.refused(refusal.status, refusal.code, remoteAddress, clock.nowMs());
   }
 
   onBug(error: unknown): void {
     this.#deps.onBug(error);
   }
 
-  #authenticated(
+  /** Who it is, is known: may it come in, and is it for this route? */
+  #known(
     view: ExchangeView,
-    path: string,
-    requestId: string,
-    routes: Routes,
-    who: AuthAnswer,
+    seat: Seat,
+    target: Target,
+    who: Principal | Refused,
   ): Decision | Promise<Decision> {
-    const refuse = (problem: Problem): OwnAnswer => problemAnswer(problem, requestId);
-    if (who.kind === 'refused') {
-      const detail = `The credential is ${who.reason}.`;
-      return refuse({ status: 401, reason: 'unauthenticated', detail });
-    }
-    const { tenant, subject } = who;
-    if (tenant.status === 'suspended') {
-      const detail = 'This tenant is suspended.';
-      return refuse({ status: 403, reason: 'tenant-suspended', detail });
-    }
-    const entry = findEntry(routes, path);
+    const arrival: Arrival = { view, seat, target, requestId: requestIdOf(view.head) };
+    if (who.kind === 'refused') return this.#refuse(arrival, authProblem(who.reason), undefined);
+    const { tenant } = who;
+    if (tenant.status === 'suspended') return this.#refuse(arrival, SUSPENDED, who);
+    const { entry } = target;
+    const routes = this.#routes;
+    if (routes === undefined) return this.#refuse(arrival, UNKNOWN, who);
     const backend = entry === undefined ? undefined : this.#backends.get(entry.service.name);
-    if (entry === undefined || backend === undefined) {
-      return refuse({ status: 404, reason: 'route-unknown', detail: 'No service has this path.' });
-    }
-    if (view.head.contentLength > tenant.bodyBytes) {
-      const detail = `Limit: ${tenant.bodyBytes} bytes.`;
-      return refuse({ status: 413, reason: 'body-too-large', detail });
-    }
-    const { method } = view.head;
-    const held = this.#heldBack(routes, tenant, entry, method, path);
-    if (held !== undefined) return refuse(held);
-    if (view.tag === GONE) return refuse(LEFT);
-    const over = this.#overLimit(tenant);
-    if (over !== undefined) return refuse(over);
-    return this.#admitted({ view, method, path, requestId, entry, backend, tenant, subject });
+    if (entry === undefined || backend === undefined) return this.#refuse(arrival, UNKNOWN, who);
+    const flow = flowOf(who, entry, backend);
+    const problem = this.#ruled(flow, arrival, routes) ?? this.#heldBack(flow, target.kind);
+    if (problem !== undefined) return this.#refuse(arrival, problem, who);
+    return this.#enter(arrival, flow);
   }
 
-  #heldBack(
-    routes: Routes,
-    tenant: TenantRoute,
-    entry: Entry,
-    method: string,
-    path: string,
-  ): Problem | undefined {
-    // Folding a path costs about a microsecond: only when somebody is held back at all.
-    if (routes.quarantines.size === 0 && this.#poison.held.size === 0) return undefined;
-    const service = entry.service.name;
-    const combo = combination({ tenant: tenant.id, service, method, route: foldRoute(path) });
-    const rule = routes.quarantines.get(combo);
+  /**
+   * What is the same for all requests of this flow, by method: judged once, a look-up then. Here
+   * belong the route's own tenants and its matrix of roles, and the host beside `seat.host`.
+   */
+  #ruled(flow: Flow, { view, seat, target }: Arrival, routes: Routes): Problem | undefined {
+    const owner = seat.hostMemo.ownerOf(routes, view.head);
+    const judgement = judge(flow.ruling, owner, target.path, target.method);
+    if (judgement !== 'same') {
+      const { tenant, service } = flow.ruling;
+      if (judgement !== 'not-allowed') {
+        this.#crossings.note(tenant, service, judgement, view.startedMs);
+      }
+      return judgementProblem(judgement);
+    }
+    const { bodyBytes } = flow.tenant;
+    if (view.head.contentLength <= bodyBytes) return undefined;
+    return { status: 413, reason: 'body-too-large', detail: `Limit: ${bodyBytes} bytes.` };
+  }
+
+  #heldBack(flow: Flow, kind: RouteKind): Problem | undefined {
+    const quarantines = this.#routes?.quarantines;
+    if (quarantines === undefined) return undefined;
+    if (quarantines.size === 0 && this.#poison.held.size === 0) return undefined;
+    const nowMs = this.#deps.clock.monotonicMs();
+    const { combo } = flow.good(this.#poison, kind, nowMs);
+    const rule = quarantines.get(combo);
     if (rule !== undefined) {
       const detail = `Held back: ${rule.reason}`;
       return { status: 503, reason: 'quarantined', detail, retryAfterMs: 30_000 };
     }
-    const heldMs = heldForMs(this.#poison, combo, this.#deps.clock.monotonicMs());
+    const heldMs = heldForMs(this.#poison, combo, nowMs);
     if (heldMs === 0) return undefined;
     const detail = 'Requests of this kind broke more than one replica.';
     return { status: 503, reason: 'held-as-poison', detail, retryAfterMs: heldMs };
   }
 
-  #overLimit(tenant: TenantRoute): Problem | undefined {
-    const answer = admit(this.#admission, tenant, this.#deps.clock.monotonicMs());
-    if (answer.kind === 'admitted') return undefined;
-    const { retryAfterMs } = answer;
-    return answer.reason === 'rate'
-      ? {
-          status: 429,
-          reason: 'rate-limited',
-          detail: `Limit: ${tenant.ratePerSecond} requests a second.`,
-          retryAfterMs,
-        }
-      : {
-          status: 429,
-          reason: 'concurrency-limited',
-          detail: `Limit: ${tenant.concurrency} requests at once.`,
-          retryAfterMs,
-        };
-  }
-
-  #admitted(request: Admitted): Decision | Promise<Decision> {
-    const { view, method, path, requestId, entry, backend, tenant, subject } = request;
-    const { clock } = this.#deps;
-    noteRequest(this.#budget, clock.monotonicMs());
-    const { head, remoteAddress } = view;
-    const identity = { tenant: tenant.id, subject, region: tenant.region, requestId };
-    const { name: service } = entry.service;
-    const assertion = { service, key: entry.assertionKey, nowMs: clock.nowMs() };
-    const passage = new Passage(this.#passageDeps, {
-      view,
-      method,
-      backend,
-      entry,
-      tenant,
-      requestId,
-      path,
-      lines: upstreamLines(head, remoteAddress, identity, assertion),
-      plan: planFor(entry, tenant),
-      idempotent: isIdempotent(method, head.value(IDEMPOTENCY_KEY)),
-      onOver: () => release(this.#admission, tenant),
-    });
+  /** The last door: a gate that lets tenants wait belongs here, and its release in `Passage.ended`. */
+  #enter(arrival: Arrival, flow: Flow): Decision | Promise<Decision> {
+    const { view } = arrival;
+    const answer = admit(flow.account, view.startedMs);
+    if (answer.kind === 'limited') return this.#refuse(arrival, overLimit(answer, flow), flow);
+    noteRequest(this.#budget, view.startedMs);
+    const trace = this.#deps.observer?.begin(view.head);
+    const add = this.#linesFor(arrival, trace);
+    const own = connectionLines(arrival.seat, view);
+    const ids = { requestId: arrival.requestId, add, own, trace };
+    const passage = new Passage(this.#passageDeps, view, flow, arrival.target, ids);
     view.tag = passage;
     return passage.start();
+  }
+
+  /** The lines that are this request's alone. */
+  #linesFor({ view, requestId }: Arrival, span: TraceSpan | undefined): string {
+    const { head } = view;
+    const trace = span === undefined ? traceLineOf(head) : traceLine(head, span);
+    return keepsRequestId(head) ? trace : `x-request-id: ${requestId}\r\n${trace}`;
+  }
+
+  #refuse(arrival: Arrival, problem: Problem, who: Principal | Flow | undefined): OwnAnswer {
+    const { view, requestId, target } = arrival;
+    if (this.#deps.observer !== undefined) {
+      view.tag = new Refusal(problem.reason, requestId, who, target.entry);
+    }
+    return problemAnswer(problem, requestId);
+  }
+
+  /** One record for all: whoever wants to keep something of it copies it. */
+  #tell(observer: Pick<Observer, 'ended'>, view: ExchangeView, end: ExchangeEnd): void {
+    observer.ended(factsOf(this.#facts, view, end, this.#deps.clock.nowMs()));
   }
 
   #answerOwn(path: string): OwnAnswer {
@@ -336,26 +379,28 @@ class GatewayProxy implements Proxy {
   }
 }
 
-function planFor(entry: Entry, tenant: TenantRoute): ForwardPlan {
-  return {
-    dropFromRequest: DROP_FROM_REQUEST,
-    dropFromAnswer: DROP_FROM_ANSWER,
-    replayBytesMax: REPLAY_BYTES_MAX,
-    bodyBytesMax: tenant.bodyBytes,
-    totalTimeoutMs: entry.route.timeoutMs,
-    // An attempt has no time of its own: hangs are found by what is inside (BE3).
-    headTimeoutMs: Number.POSITIVE_INFINITY,
-    bodyIdleMs: BODY_IDLE_MS,
-  };
+function overLimit(answer: Limited, { tenant }: Flow): Problem {
+  const { retryAfterMs } = answer;
+  const isRate = answer.reason === 'rate';
+  const detail = isRate
+    ? `Limit: ${tenant.ratePerSecond} requests a second.`
+    : `Limit: ${tenant.concurrency} requests at once.`;
+  const reason = isRate ? 'rate-limited' : 'concurrency-limited';
+  return { status: 429, reason, detail, retryAfterMs };
 }
 
-interface Admitted {
+function authProblem(refusal: AuthRefusal): Problem {
+  if (refusal === 'busy') {
+    const detail = 'Too many new credentials are being checked.';
+    return { status: 503, reason: 'auth-busy', detail, retryAfterMs: 1_000 };
+  }
+  return { status: 401, reason: 'unauthenticated', detail: `The credential is ${refusal}.` };
+}
+
+/** What is known of a request before it is let in. */
+interface Arrival {
   readonly view: ExchangeView;
-  readonly method: string;
-  readonly path: string;
+  readonly seat: Seat;
+  readonly target: Target;
   readonly requestId: string;
-  readonly entry: Entry;
-  readonly backend: Backend;
-  readonly tenant: TenantRoute;
-  readonly subject: string;
 }

@@ -4,6 +4,7 @@
 //   RE2. A request that may have reached a replica is repeated only if it is idempotent (by method
 //        or by Idempotency-Key) and the route allows it; a provably unsent one always may be.
 //   RE3. A request that broke two replicas is never tried on a third: it may be what breaks them.
+//        One that was found innocent of these two (PS6) has one more try, and no other.
 //   RE4. An error answer (500, 502, 503, 504) is repeated at most once.
 //   RE5. Repeats of sent requests are at most `share` of the requests of the last 10 s, but a floor
 //        of 10 a second stays, so that a quiet service can retry at all.

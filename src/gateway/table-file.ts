@@ -1,17 +1,30 @@
 // What does a gateway serve from when it starts and nobody is there to tell? Its last good table.
+// On disk it is a manifest, which names the parts by their digests, and packs that hold their
+// bodies: what did not change is not written again.
 //
-//   TF1. The file is replaced as a whole (write beside, sync, rename), readable by its owner only:
-//        it holds MACs and keys.
-//   TF2. A file that is torn, foreign or of another format is not used; it is no reason to stop.
-import { mkdirSync, readFileSync } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
+//   TF1. The manifest is replaced as a whole (write beside, sync, rename) after its packs are on
+//        disk. All is readable by its owner only: it holds MACs and keys.
+//   TF2. What is torn, foreign or of another format is not used; it is no reason to stop, and it is
+//        told. Then the table before is used, if it is whole.
+//   TF3. Packs that neither of the two needs are removed; when most of the bytes in packs are of no
+//        use any more, all is written anew.
+//   TF4. A table of format 1, one file with everything, is read once and written in format 2.
+import { mkdirSync } from 'node:fs';
+import { link, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hash } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type { RoutingTable } from '../model/routing.ts';
-import { isRecord } from './lines.ts';
+import { FAMILIES } from './parts.ts';
+import type { Part } from './parts.ts';
+import { fileNames, isMissing, readManifest, readTable, textOf } from './table-manifest.ts';
+import type { Manifest, Place } from './table-manifest.ts';
+import { tableOfParts } from './routes.ts';
+import type { TableOfParts } from './routes.ts';
 
-const BYTES_MAX = 64 * 1_024 * 1_024;
-const FORMAT = 1;
+const PACKS_MAX = 32;
+/** Below this, bytes without use are no reason to write all of it. */
+const WASTE_BYTES_MIN = 1_024 * 1_024;
+const WRITE_AT_ONCE = 64;
 
 export interface SavedTable {
   readonly table: RoutingTable;
@@ -19,35 +32,23 @@ export interface SavedTable {
 }
 
 export type LoadAnswer =
-  | { readonly kind: 'loaded'; readonly saved: SavedTable }
+  /** `fault`: why the newest one could not be used, and the one before is. */
+  | { readonly kind: 'loaded'; readonly saved: SavedTable; readonly fault: string | undefined }
   | { readonly kind: 'none' }
   | { readonly kind: 'unusable'; readonly reason: string };
 
 export function tablePath(folder: string, worker: string): string {
-  return join(folder, `table-${worker.replaceAll(/[^A-Za-z0-9-]/gu, '_')}.json`);
+  return fileNames(folder, worker).manifest;
 }
 
 export function loadTable(folder: string, worker: string): LoadAnswer {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  let text: string;
-  try {
-    text = readFileSync(tablePath(folder, worker), 'utf8');
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    return code === 'ENOENT' ? { kind: 'none' } : { kind: 'unusable', reason: String(code) };
-  }
-  if (text.length > BYTES_MAX) return { kind: 'unusable', reason: 'too large' };
-  const line = text.indexOf('\n');
-  const body = text.slice(line + 1);
-  if (line < 0 || text.slice(0, line) !== hash('sha256', body)) {
-    return { kind: 'unusable', reason: 'its checksum does not match' };
-  }
-  const value: unknown = JSON.parse(body);
-  if (!isRecord(value) || value['v'] !== FORMAT || typeof value['pepper'] !== 'string') {
-    return { kind: 'unusable', reason: 'its format is not known' };
-  }
-  const saved = { table: value['table'] as RoutingTable, pepper: value['pepper'] };
-  return { kind: 'loaded', saved };
+  const { manifest, before } = fileNames(folder, worker);
+  const newest = readTable(folder, manifest);
+  if (newest.kind === 'loaded') return { ...newest, fault: undefined };
+  const older = readTable(folder, before);
+  if (older.kind !== 'loaded') return newest.kind === 'none' ? older : newest;
+  return { ...older, fault: newest.kind === 'none' ? 'it is gone' : newest.reason };
 }
 
 export interface TableFile {
@@ -62,7 +63,7 @@ export function openTableFile(
   worker: string,
   onFault: (error: unknown) => void,
 ): TableFile {
-  const path = tablePath(folder, worker);
+  const writer = new TableWriter(folder, worker);
   let next: SavedTable | undefined;
   let writing: Promise<void> | undefined;
 
@@ -70,7 +71,7 @@ export function openTableFile(
     for (let saved = next; saved !== undefined; saved = next) {
       next = undefined;
       try {
-        await writeWhole(path, saved);
+        await writer.write(tableOfParts(saved.table, saved.pepper));
       } catch (error) {
         onFault(error);
       }
@@ -88,9 +89,102 @@ export function openTableFile(
   };
 }
 
-async function writeWhole(path: string, saved: SavedTable): Promise<void> {
-  const body = JSON.stringify({ v: FORMAT, ...saved });
-  const beside = `${path}.${process.pid}`;
+class TableWriter {
+  readonly #folder: string;
+  readonly #names: ReturnType<typeof fileNames>;
+  /** What the manifests on disk say; undefined when they say nothing. */
+  #known: Manifest | undefined;
+  #before: Manifest | undefined;
+
+  constructor(folder: string, worker: string) {
+    this.#folder = folder;
+    this.#names = fileNames(folder, worker);
+  }
+
+  async write(table: TableOfParts): Promise<void> {
+    const { manifest: path, before } = this.#names;
+    this.#known ??= readManifest(path);
+    this.#before ??= readManifest(before);
+    const known = this.#known;
+    const wanted = new Map<string, Part>();
+    for (const family of FAMILIES) {
+      for (const part of table.parts[family]) wanted.set(part.digest, part);
+    }
+    const old = known === undefined || isWasteful(known, wanted) ? undefined : known;
+    const fresh = [...wanted.values()].filter(({ digest }) => old?.places.has(digest) !== true);
+    const packs = new Map(old?.packs);
+    const places = new Map<string, Place>();
+    for (const digest of wanted.keys()) {
+      const place = old?.places.get(digest);
+      if (place !== undefined) places.set(digest, place);
+    }
+    if (fresh.length > 0) await this.#writePack(fresh, packs, places);
+    const used = new Set([...places.values()].map(({ pack }) => pack));
+    for (const pack of packs.keys()) if (!used.has(pack)) packs.delete(pack);
+    const next: Manifest = { packs, places };
+    await writeBeside(path, textOf(table, next), async () => {
+      // The one before stays usable under another name, unless it is not. It is linked, so that at
+      // every moment there is a manifest under the first one.
+      if (known === undefined) return;
+      await rm(before, { force: true });
+      await link(path, before).catch(ignoreMissing);
+    });
+    await syncFolder(this.#folder);
+    this.#before = known ?? this.#before;
+    this.#known = next;
+    await this.#removeUnused();
+  }
+
+  async #writePack(
+    parts: readonly Part[],
+    packs: Map<string, number>,
+    places: Map<string, Place>,
+  ): Promise<void> {
+    const pack = `${this.#names.packPrefix}${randomBytes(8).toString('hex')}.pack`;
+    const file = await open(join(this.#folder, pack), 'wx', 0o600);
+    let offset = 0;
+    try {
+      for (let i = 0; i < parts.length; i += WRITE_AT_ONCE) {
+        const some = parts.slice(i, i + WRITE_AT_ONCE);
+        await file.writeFile(Buffer.concat(some.map(({ body }) => body)));
+        for (const { digest, body } of some) {
+          places.set(digest, { pack, offset, bytes: body.length });
+          offset += body.length;
+        }
+      }
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    packs.set(pack, offset);
+  }
+
+  /** TF3. Also what was left by a writer that died half-way. */
+  async #removeUnused(): Promise<void> {
+    const { packPrefix, manifest } = this.#names;
+    const keep = new Set([this.#known, this.#before].flatMap((m) => [...(m?.packs.keys() ?? [])]));
+    for (const name of await readdir(this.#folder)) {
+      const isPack = name.startsWith(packPrefix) && name.endsWith('.pack');
+      const isBeside = join(this.#folder, name).startsWith(`${manifest}.new-`);
+      if ((isPack && !keep.has(name)) || isBeside) await rm(join(this.#folder, name));
+    }
+  }
+}
+
+function isWasteful({ packs, places }: Manifest, wanted: ReadonlyMap<string, Part>): boolean {
+  let used = 0;
+  for (const [digest, { bytes }] of places) if (wanted.has(digest)) used += bytes;
+  let all = 0;
+  for (const bytes of packs.values()) all += bytes;
+  return packs.size >= PACKS_MAX || all - used > Math.max(used, WASTE_BYTES_MIN);
+}
+
+async function writeBeside(
+  path: string,
+  body: string,
+  beforeRename: () => Promise<void>,
+): Promise<void> {
+  const beside = `${path}.new-${process.pid}`;
   await rm(beside, { force: true });
   const file = await open(beside, 'wx', 0o600);
   try {
@@ -99,5 +193,20 @@ async function writeWhole(path: string, saved: SavedTable): Promise<void> {
   } finally {
     await file.close();
   }
+  await beforeRename();
   await rename(beside, path);
+}
+
+/** Without this a rename may be forgotten in a power cut. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (!isMissing(error)) throw error;
 }

@@ -6,27 +6,33 @@
 //   KINTSUGI_GATEWAY_STATE         folder for the last good table
 //   KINTSUGI_GATEWAY_WORKER        name of this worker (gateway-1)
 //   KINTSUGI_GATEWAY_WORKERS       how many share the port, to share out limits (1)
+//   KINTSUGI_GATEWAY_TLS           JSON of `gateway.tls`: paths and choices (plain HTTP)
+//   KINTSUGI_GATEWAY_PROXY_FROM    networks that send PROXY headers, with commas (none)
 //
 // Exit codes: 0 after SIGTERM, 69 when the port is taken or refused, 70 on a bug.
 import { hash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { connect } from 'node:net';
+import { dirname, join } from 'node:path';
 import { KinError, messageOf } from '../model/errors.ts';
 import type { RoutingTable } from '../model/routing.ts';
-import { openHttpServer, openUpstreams } from './http/server.ts';
-import type { HttpServer } from './http/server.ts';
+import { openFront } from './front.ts';
+import { openUpstreams } from './http/server.ts';
 import { openLink } from './link.ts';
 import type { Link } from './link.ts';
-import { listenFault, portTaken } from './listen.ts';
+import { portTaken } from './listen.ts';
 import { lookAt } from './look.ts';
+import { neighbourAt } from './neighbour.ts';
+import { Observer } from './observe/observer.ts';
 import { openProxy } from './proxy.ts';
 import type { Proxy } from './proxy.ts';
 import { loadTable, openTableFile } from './table-file.ts';
+import { readTls } from './tls/settings.ts';
+import type { TlsSettings } from './tls/settings.ts';
 
+const VERSION = '0.1.0';
 const EXIT_UNAVAILABLE = 69;
 const EXIT_BUG = 70;
 const STOP_MS = 15_000;
-const CONNECTIONS_MAX = 20_000;
 
 export interface WorkerSettings {
   readonly host: string;
@@ -35,10 +41,14 @@ export interface WorkerSettings {
   readonly stateFolder: string;
   readonly worker: string;
   readonly workers: number;
+  readonly tls?: TlsSettings | undefined;
+  readonly proxyFrom?: readonly string[];
 }
 
 export interface GatewayWorker {
   readonly port: number;
+  /** 0: there is none. */
+  readonly redirectPort: number;
   readonly proxy: Proxy;
   stop(deadlineMs: number): Promise<void>;
 }
@@ -66,6 +76,10 @@ export function readSettings(env: Variables): WorkerSettings {
     stateFolder: text('STATE', '.kintsugi/gateway'),
     worker: text('WORKER', 'gateway-1'),
     workers: Math.max(1, number('WORKERS', 1, 64)),
+    tls: text('TLS', '') === '' ? undefined : readTls(text('TLS', '')),
+    proxyFrom: text('PROXY_FROM', '')
+      .split(',')
+      .filter((network) => network !== ''),
   };
 }
 
@@ -73,16 +87,31 @@ export async function startWorker(
   settings: WorkerSettings,
   warn: (text: string) => void,
 ): Promise<GatewayWorker> {
-  const loaded = loadTable(settings.stateFolder, settings.worker);
-  if (loaded.kind === 'unusable') warn(`saved table not used: ${loaded.reason}`);
+  const loaded = loadSaved(settings, warn);
   const instance = hash('sha256', realpathSync(settings.stateFolder)).slice(0, 16);
   await refuseForeignPort(settings, instance);
   const file = openTableFile(settings.stateFolder, settings.worker, (error) => {
     warn(`table not saved: ${messageOf(error)}`);
   });
   // The proxy speaks before the link is there: what it says until then has no listener anyway.
-  const wire: { link: Link | undefined } = { link: undefined };
+  const wire: { link: Link | undefined; front: { readonly connections: number } | undefined } = {
+    link: undefined,
+    front: undefined,
+  };
   const upstreams = openUpstreams();
+  const observer = new Observer({
+    worker: settings.worker,
+    version: VERSION,
+    folder: join(dirname(settings.stateFolder), 'logs'),
+    warn,
+    monotonicMs: () => performance.now(),
+    random: Math.random,
+    levels: () => ({
+      connections: wire.front?.connections ?? 0,
+      'in-flight': proxy.inFlight().reduce((sum, { count }) => sum + count, 0),
+      'table-version': proxy.version,
+    }),
+  });
   const proxy = openProxy({
     clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
     random: Math.random,
@@ -93,79 +122,77 @@ export async function startWorker(
     active: (drained) => wire.link?.active(drained),
     about: { worker: settings.worker, instance },
     onBug: (error) => warn(`bug, request refused: ${messageOf(error)}`),
+    observer,
   });
   const take = (table: RoutingTable, pepper: string): number => {
     const answer = proxy.apply(table, pepper);
     if (answer.kind === 'refused') warn(`table refused: ${answer.reason}`);
-    if (answer.kind === 'applied') file.save({ table, pepper });
+    if (answer.kind === 'applied') {
+      observer.use(table.observe);
+      file.save({ table, pepper });
+    }
     return proxy.version;
   };
   if (loaded.kind === 'loaded') {
     const answer = proxy.apply(loaded.saved.table, loaded.saved.pepper);
     if (answer.kind === 'refused') warn(`saved table not used: ${answer.reason}`);
+    else observer.use(loaded.saved.table.observe);
   }
-  const front = await listen(settings, proxy);
+  const front = await openFront(settings, proxy, {
+    emit: (event) => wire.link?.event(event),
+    warn,
+  });
   const link = openLink({
     socketPath: settings.socketPath,
     worker: settings.worker,
     random: Math.random,
     version: () => proxy.version,
+    saved: loaded.kind === 'loaded' ? loaded.saved.table : undefined,
     onTable: take,
     onForgive: (replicas) => proxy.forgive(replicas),
     onDeath: (replica, suspects) => proxy.learnDeath(replica, suspects),
-    takeCells: () => proxy.counters.take(),
+    takeCells: () => {
+      proxy.settle();
+      return proxy.counters.take();
+    },
+    takeEdge: () => observer.takeEdge(),
     inFlight: () => proxy.inFlight(),
     ejections: () => proxy.ejections(),
     warn,
   });
   wire.link = link;
+  wire.front = front;
+  front.begin();
   return {
     port: front.port,
+    redirectPort: front.redirectPort,
     proxy,
     async stop(deadlineMs) {
       await front.stop(deadlineMs);
       proxy.close();
+      await observer.close();
       await link.close();
       await file.settled();
     },
   };
 }
 
-async function listen({ host, port }: WorkerSettings, proxy: Proxy): Promise<HttpServer> {
-  const setup = { host, port, reusePort: true, connectionsMax: CONNECTIONS_MAX };
-  try {
-    return await openHttpServer(setup, proxy);
-  } catch (error) {
-    throw listenFault(error, host, port);
+function loadSaved(
+  { stateFolder, worker }: WorkerSettings,
+  warn: (text: string) => void,
+): ReturnType<typeof loadTable> {
+  const loaded = loadTable(stateFolder, worker);
+  if (loaded.kind === 'unusable') warn(`saved table not used: ${loaded.reason}`);
+  if (loaded.kind === 'loaded' && loaded.fault !== undefined) {
+    warn(`newest saved table not used, the one before is: ${loaded.fault}`);
   }
+  return loaded;
 }
 
-/**
- * `reusePort` lets any process of this user share the port, another instance's gateway too, and
- * each would get a part of the other's requests. So who answers there must be one of us.
- */
 async function refuseForeignPort(settings: WorkerSettings, instance: string): Promise<void> {
-  const { host, port } = settings;
-  if (port === 0 || !(await somebodyListens(host, port))) return;
-  const response = await fetch(`http://${host}:${port}/__kintsugi/health`, {
-    signal: AbortSignal.timeout(1_000),
-  }).catch(() => undefined);
-  const about: unknown = await response?.json().catch(() => undefined);
-  const isOurs = typeof about === 'object' && about !== null && 'instance' in about;
-  if (!isOurs || about.instance !== instance) throw portTaken(host, port);
-}
-
-function somebodyListens(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: 500 });
-    const done = (answer: boolean): void => {
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once('connect', () => done(true));
-    socket.once('error', () => done(false));
-    socket.once('timeout', () => done(false));
-  });
+  const { host, port, tls } = settings;
+  const neighbour = await neighbourAt({ host, port, instance, tls });
+  if (neighbour === 'foreign') throw portTaken(host, port);
 }
 
 function say(text: string): void {

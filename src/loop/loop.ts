@@ -14,6 +14,7 @@ import { converge } from './decide/converge.ts';
 import { planChange } from './decide/change.ts';
 import type { ChangeAnswer, ChangeRequest } from './decide/change.ts';
 import { decide } from './decide/decide.ts';
+import { expiredHolds } from './decide/hold.ts';
 import { detect } from './detect/detect.ts';
 import { diagnose } from './diagnose/diagnose.ts';
 import type { Group } from './diagnose/diagnose.ts';
@@ -112,6 +113,9 @@ function decideAll(state: LoopState, groups: readonly Group[]): void {
   for (const finding of state.findings) {
     const plan = converge(finding, contextOf(state));
     if (plan !== undefined) void launch(state, plan);
+  }
+  for (const { tenant } of expiredHolds(contextOf(state))) {
+    requestChange(state, { kind: 'release-tenant', tenant }, 'its-end');
   }
 }
 

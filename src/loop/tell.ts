@@ -63,6 +63,32 @@ function gatewayFact(event: GatewayEvent): Fact | undefined {
         data: event,
       };
     }
+    case 'crossed':
+      return {
+        entry: 'gateway.crossed',
+        kind: 'gateway.crossed',
+        text:
+          `${count(event.requests, 'request')} of ${event.tenant} to ${event.service} refused: ` +
+          event.crossing,
+        data: event,
+      };
+    case 'certificate':
+      return {
+        entry: undefined,
+        kind: 'gateway.certificate',
+        text:
+          event.trouble === undefined
+            ? `${event.file} at ${event.worker} holds for ${count(event.daysLeft, 'day')}`
+            : `${event.file} at ${event.worker} is not taken up: ${event.trouble}`,
+        data: event,
+      };
+    case 'keys-wanted':
+      return {
+        entry: undefined,
+        kind: 'gateway.keys-wanted',
+        text: `a token of ${event.issuer} names a key that is not known: its keys are read again`,
+        data: event,
+      };
     case 'connected':
     case 'disconnected':
       return {

@@ -6,7 +6,8 @@
 import { collectOrphansOf } from '@kintsugi/ledger';
 import { messageOf } from '../model/errors.ts';
 import { retainAsSaid } from './retention.ts';
-import { loadJwt } from './jwt.ts';
+import { watchDown } from './dependencies.ts';
+import { refreshJwks, refreshWhenWanted } from './jwks.ts';
 import type { Controller } from './parts.ts';
 
 const OUTAGE = 'ledger.outage';
@@ -20,17 +21,6 @@ const CHORES = {
 export interface Chores {
   /** Stops them; the last entries are in the mark when it resolves. */
   end(): Promise<void>;
-}
-
-/** Issuers rotate their keys: gateways get the new ones without anybody's doing. */
-async function refreshJwks(controller: Controller): Promise<void> {
-  const { settings, world, loop, lease } = controller;
-  if (settings.manifest.gateway.jwt.length === 0) return;
-  const rules = await loadJwt(settings.manifest, world.log, settings.jwt);
-  if (JSON.stringify(rules) === JSON.stringify(settings.jwt)) return;
-  settings.jwt = rules;
-  await world.store.putSetting('jwks', rules, lease.epoch).catch(() => undefined);
-  await loop.state.book.publish();
 }
 
 /** EO1. Kept in the store, because the ledger can no longer say it. */
@@ -88,8 +78,12 @@ export function startChores(controller: Controller): Chores {
       .catch((error: unknown) => world.log.warn('retention', { error: messageOf(error) }));
   }, CHORES.retentionMs);
   const jwks = setInterval(() => void refreshJwks(controller), CHORES.jwksMs);
+  const unwanted = refreshWhenWanted(controller);
+  const unwatched = watchDown(controller);
   return {
     async end() {
+      unwanted();
+      unwatched();
       clearInterval(jwks);
       clearInterval(keep);
       clearInterval(mark);

@@ -33,6 +33,7 @@ import { evidenceApi } from './evidence-port.ts';
 import { controlPort } from './port.ts';
 import { buildTable } from './table.ts';
 import { knownJwt, loadJwt } from './jwt.ts';
+import { observeRule } from './observe.ts';
 import { announceNew, beginChanges, overrides } from './changes.ts';
 import { startChores, tellOutage } from './chores.ts';
 import { openWorld } from './open-world.ts';
@@ -111,6 +112,7 @@ async function assemble(parts: Parts): Promise<Controller> {
     log,
     evidence: opened.evidence,
     anchors: opened.anchors,
+    edge: opened.edge,
     lease,
     loop,
     keys,
@@ -176,13 +178,16 @@ function wire(parts: Parts, recalled: Recalled, keys: KeyRing): Loop {
     incidents,
     runs,
     manifest: () => settings.manifest,
-    table: (now, version) =>
-      buildTable(now, version, {
+    table: (now, version) => ({
+      ...buildTable(now, version, {
         manifest: settings.manifest,
         keys: keys.rules(),
         jwt: settings.jwt,
+        down: settings.down,
         assertionRoot: own.assertionRoot,
       }),
+      observe: observeRule(settings.manifest, { ...settings, env, stateDir }),
+    }),
     order: async (replica, release) =>
       buildOrder(replica, release, {
         ...settings,
@@ -262,10 +267,11 @@ async function serve(controller: Controller): Promise<void> {
       evidence: await evidenceApi(controller),
     });
     const { gateway } = settings.manifest;
+    const scheme = gateway.tls === undefined ? 'http' : 'https';
     writeRunFile(stateDir, {
       v: 1,
       controlUrl: api.url,
-      gatewayUrl: `http://${gateway.host}:${gateway.port}`,
+      gatewayUrl: `${scheme}://${gateway.host}:${gateway.port}`,
       instance: own.instance,
       pid: process.pid,
       pidStart: startOf(process.pid),

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { readStateFile, writeFirstKeysFile, writeStateFile } from '../api/state-folder.ts';
 import { keyMac, mintKey, parseKey, sameMac } from '../gateway/keys.ts';
+import { isRole, ROLES_MAX } from '../model/rights.ts';
 import { KinError } from '../model/errors.ts';
 import type { Manifest } from '../model/manifest.ts';
 import type { KeyRule } from '../model/routing.ts';
@@ -41,7 +42,10 @@ export interface KeyRing {
   /** By tenant, for the routing table. */
   rules(): ReadonlyMap<string, readonly KeyRule[]>;
   rows(): readonly ApiKeyRow[];
-  create(tenant: string): Promise<{ readonly id: string; readonly key: string }>;
+  create(
+    tenant: string,
+    roles?: readonly string[],
+  ): Promise<{ readonly id: string; readonly key: string }>;
   revoke(id: string): Promise<void>;
   /** Whose key this is, as the gateways would say; undefined for every other text. */
   tenantOf(key: string): string | undefined;
@@ -62,18 +66,19 @@ const KEYS_MAX = 20;
 export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
   let rows: readonly ApiKeyRow[] = await ports.store.keys();
   const byId = new Map(rows.map((row) => [row.id, row]));
+  // The same lists as before but for the tenant that changed: a table is compared by them.
+  let rules = rulesOf(rows);
+  const changed = (tenant: string): void => {
+    const own = rulesOf(rows.filter((row) => row.tenant === tenant)).get(tenant);
+    const next = new Map(rules);
+    if (own === undefined) next.delete(tenant);
+    else next.set(tenant, own);
+    rules = next;
+  };
   return {
     rows: () => rows,
-    rules() {
-      const rules = new Map<string, KeyRule[]>();
-      for (const { tenant, id, mac, expiresAtMs } of rows) {
-        const list = rules.get(tenant) ?? [];
-        list.push({ id, mac, expiresAtMs });
-        rules.set(tenant, list);
-      }
-      return rules;
-    },
-    async create(tenant) {
+    rules: () => rules,
+    async create(tenant, roles = []) {
       const known = [...ports.manifest().tenants.keys()].some((id) => id === tenant);
       if (!known) {
         throw new KinError('KIN_TENANT_UNKNOWN', `no tenant ${tenant}`, 'See `kintsugi tenants`.');
@@ -85,6 +90,7 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
           'Revoke one first: `kintsugi tenants key revoke ID`.',
         );
       }
+      checkRoles(roles);
       const minted = mintKey(ports.env, randomBytes(9), randomBytes(32));
       const row: ApiKeyRow = {
         id: minted.id,
@@ -92,10 +98,12 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
         mac: keyMac(ports.pepper, minted.secret),
         createdAtMs: ports.clock.nowMs(),
         expiresAtMs: undefined,
+        ...(roles.length === 0 ? {} : { roles: [...new Set(roles)] }),
       };
       await ports.store.putKey(row, ports.epoch);
       rows = [...rows, row];
       byId.set(row.id, row);
+      changed(tenant);
       return { id: minted.id, key: minted.key };
     },
     tenantOf(text) {
@@ -107,14 +115,37 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
       return sameMac(keyMac(ports.pepper, parsed.secret), row.mac) ? row.tenant : undefined;
     },
     async revoke(id) {
-      if (!rows.some((row) => row.id === id)) {
+      const row = byId.get(id);
+      if (row === undefined) {
         throw new KinError('KIN_KEY_UNKNOWN', `no key ${id}`, 'See `kintsugi tenants`.');
       }
       await ports.store.dropKey(id, ports.epoch);
-      rows = rows.filter((row) => row.id !== id);
+      rows = rows.filter((other) => other.id !== id);
       byId.delete(id);
+      changed(row.tenant);
     },
   };
+}
+
+function rulesOf(rows: readonly ApiKeyRow[]): ReadonlyMap<string, readonly KeyRule[]> {
+  const rules = new Map<string, KeyRule[]>();
+  for (const { tenant, id, mac, expiresAtMs, roles } of rows) {
+    const list = rules.get(tenant) ?? [];
+    list.push({ id, mac, expiresAtMs, ...(roles === undefined ? {} : { roles }) });
+    rules.set(tenant, list);
+  }
+  return rules;
+}
+
+function checkRoles(roles: readonly string[]): void {
+  const odd = roles.find((role): boolean => !isRole(role));
+  if (odd === undefined && roles.length <= ROLES_MAX) return;
+  const what = odd === undefined ? `${roles.length} roles` : JSON.stringify(odd.slice(0, 64));
+  throw new KinError(
+    'KIN_KEY_ROLE_INVALID',
+    `a key cannot have ${what}${odd === undefined ? '' : ' as a role'}`,
+    `At most ${ROLES_MAX} roles: 1–64 letters, digits and . _ : / -, a letter or digit first.`,
+  );
 }
 
 /** Tenants that never had a key get one; all of them go into the one-time file (KY1). */

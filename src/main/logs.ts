@@ -1,5 +1,5 @@
 // Where are the logs of a target? A replica's or a service's from the runtime, the control plane's
-// own from its log files.
+// own from its log files, the access log of the gateways too.
 import { open, readdir } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
@@ -10,7 +10,7 @@ import type { ReplicaId } from '../model/ids.ts';
 import { statePaths } from '../api/state-folder.ts';
 import type { Controller } from './parts.ts';
 
-const OWN = ['controller', 'init', 'gateway'] as const;
+const OWN = ['controller', 'init', 'gateway', 'access'] as const;
 
 export async function logsOf(
   controller: Controller,
@@ -57,11 +57,14 @@ async function ownLogs(
   limit: number,
 ): Promise<readonly LogPart[]> {
   const { logs } = statePaths(controller.stateDir);
-  const names = (await readdir(logs)).filter((name) => name.startsWith(target)).sort();
+  // Of the access log only what is written now: older files are for whoever collects them.
+  const names = (await readdir(logs))
+    .filter((name) => name.startsWith(target) && !/\.\d+\.ndjson$/u.test(name))
+    .sort();
   const share = Math.max(1, Math.floor(limit / Math.max(1, names.length)));
   return await Promise.all(
     names.map(async (name) => ({
-      source: name.replace(/\.log$/u, ''),
+      source: name.replace(/\.(?:log|ndjson)$/u, ''),
       text: await tail(join(logs, name), share),
     })),
   );

@@ -6,6 +6,7 @@ import { openHub } from '../drivers/gateways/hub.ts';
 import { openControls } from '../drivers/postgres/controls.ts';
 import { openProbes } from '../drivers/probes/probes.ts';
 import { openProcessRuntime } from '../drivers/process/process-runtime.ts';
+import { EdgeBook } from '../api/edge-book.ts';
 import { makeOwnFolder, statePaths } from '../api/state-folder.ts';
 import type { StartFile } from '../api/state-folder.ts';
 import { resolveAnchors, resolveText } from '../manifest/index.ts';
@@ -20,6 +21,7 @@ import type { World } from '../world/world.ts';
 import type { Settings } from './parts.ts';
 import type { OwnSecrets } from './keys.ts';
 import { openAnchors } from './anchors.ts';
+import { tenantsNamed } from './observe.ts';
 import type { Anchors, AnchorsWorld } from './anchors.ts';
 import { openLedgerIn, originOf } from './ledger.ts';
 import type { OpenedLedger } from './ledger.ts';
@@ -29,6 +31,8 @@ export interface OpenedWorld {
   readonly log: Log;
   readonly evidence: EvidenceLog;
   readonly anchors: Anchors;
+  /** What the gateways counted. */
+  readonly edge: EdgeBook;
   /** Probes and controls follow the settings (ports, secrets, dependencies). */
   configure(settings: Settings): void;
   close(): Promise<void>;
@@ -70,6 +74,8 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     log,
     monotonicMs: () => clock.monotonicMs(),
   });
+  const edge = new EdgeBook(() => clock.monotonicMs(), tenantsNamed(inputs.settings.manifest));
+  gateways.onSignal((signal) => edge.put(signal));
   const probes = openProbes();
   const controls = openControls({ log });
   const world: World = {
@@ -89,6 +95,7 @@ export async function openWorld(inputs: WorldInputs): Promise<OpenedWorld> {
     log: record,
     evidence: opened.evidence,
     anchors,
+    edge,
     configure(settings) {
       const urls = dependencyUrls(settings, stateDir, env);
       probes.configure(urls.probes);

@@ -1,6 +1,8 @@
 // What is a running controller made of? The parts that its API, its views and its changes work
 // with.
+import type { DependencyName } from '../model/ids.ts';
 import type { EvidenceLog, Ledger as Log } from '@kintsugi/ledger';
+import type { EdgeBook } from '../api/edge-book.ts';
 import type { StartFile } from '../api/state-folder.ts';
 import type { Loop } from '../loop/loop.ts';
 import type { Manifest } from '../model/manifest.ts';
@@ -23,6 +25,7 @@ export interface Controller {
   readonly log: Log;
   readonly evidence: EvidenceLog;
   readonly anchors: Anchors;
+  readonly edge: EdgeBook;
   readonly lease: Lease;
   readonly loop: Loop;
   readonly keys: KeyRing;
@@ -46,4 +49,6 @@ export interface Settings {
   secrets: ReadonlyMap<string, string>;
   ports: ReadonlyMap<string, number>;
   jwt: readonly JwtRule[];
+  /** Dependencies that gateways are told to be down. */
+  down?: readonly DependencyName[];
 }

@@ -25,13 +25,15 @@ import type { Controller } from './parts.ts';
 import { makeRelease } from './desired.ts';
 import { drill, drillList } from './drills.ts';
 import { explain, runStory, verdictOf } from './explain.ts';
+import { holdTenant, releaseTenant } from './holds.ts';
 import { ledgerEntries, ledgerHead, ledgerProve } from './ledger-view.ts';
 import { logsOf } from './logs.ts';
+import { edgeMetrics } from './observe.ts';
 import { shutdown } from './shutdown.ts';
 import { controlViews, incidentView, runView, statusOf, timesOf } from './views.ts';
 
 export function controlPort(controller: Controller): ControlPort {
-  const { loop, world, keys } = controller;
+  const { loop, world } = controller;
   const { store } = world;
   const { recorder } = loop.state;
   let storySeq = 0;
@@ -46,6 +48,7 @@ export function controlPort(controller: Controller): ControlPort {
         liveRuns(controller),
         storySeq,
       ),
+    edgeMetrics: () => edgeMetrics(controller),
     async incidents(limit) {
       const times = timesOf(controller);
       return (await store.incidents({ limit })).map((stored) =>
@@ -80,10 +83,27 @@ export function controlPort(controller: Controller): ControlPort {
     ledgerProve: (index) => ledgerProve(controller, index),
     ledgerEntries: (from, limit) => ledgerEntries(controller, from, limit),
     tenants: async () => statusOf(controller, [], [], storySeq).tenants,
-    async createKey(tenant, actor) {
-      const made = await keys.create(tenant);
+    ...keyActs(controller),
+    liftQuarantine: (tenant, route, actor) => liftQuarantine(controller, tenant, route, actor),
+    holdTenant: (tenant, order, actor) =>
+      holdTenant(controller, tenant, order, actor, (service) => known(controller, service)),
+    releaseTenant: (tenant, actor) => releaseTenant(controller, tenant, actor),
+    applyManifest: (source, dryRun, actor) => applyManifest(controller, source, dryRun, actor),
+    logs: (target, bytes) => logsOf(controller, target, bytes),
+    drills: () => drillList(controller),
+    drill: (name, target, actor) => drill(controller, name, target, actor),
+    shutdown: (mode, actor) => shutdown(controller, mode, actor),
+  };
+}
+
+function keyActs(controller: Controller): Pick<ControlPort, 'createKey' | 'revokeKey'> {
+  const { keys, loop } = controller;
+  return {
+    async createKey(tenant, actor, roles = []) {
+      const made = await keys.create(tenant, roles);
       await loop.state.book.publish();
-      access(controller, 'tenant.key-created', actor, `${tenant}: key ${made.id} created`);
+      const as = roles.length === 0 ? '' : ` as ${roles.join(', ')}`;
+      access(controller, 'tenant.key-created', actor, `${tenant}: key ${made.id} created${as}`);
       return { tenant, ...made };
     },
     async revokeKey(id, actor) {
@@ -91,12 +111,6 @@ export function controlPort(controller: Controller): ControlPort {
       await loop.state.book.publish();
       access(controller, 'operator.access', actor, `key ${id} revoked`);
     },
-    liftQuarantine: (tenant, route, actor) => liftQuarantine(controller, tenant, route, actor),
-    applyManifest: (source, dryRun, actor) => applyManifest(controller, source, dryRun, actor),
-    logs: (target, bytes) => logsOf(controller, target, bytes),
-    drills: () => drillList(controller),
-    drill: (name, target, actor) => drill(controller, name, target, actor),
-    shutdown: (mode, actor) => shutdown(controller, mode, actor),
   };
 }
 

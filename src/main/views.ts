@@ -27,7 +27,9 @@ import type {
   TrafficWindow,
 } from '../model/picture.ts';
 import type { Run, Verdict } from '../model/run.ts';
+import { blastRadius, blastText } from '../model/shards.ts';
 import { stepText } from '../loop/act/perform.ts';
+import { holdOf } from './holds.ts';
 import type { Controller } from './parts.ts';
 import { VERSION } from './parts.ts';
 import { ledgerHead } from './ledger-view.ts';
@@ -71,10 +73,13 @@ export function statusOf(
     frameworks: spec.frameworks,
     keys: rows
       .filter((row) => row.tenant === spec.id)
-      .map(({ id, createdAtMs, expiresAtMs }): KeySummary => ({ id, createdAtMs, expiresAtMs })),
+      .map(({ id, createdAtMs, expiresAtMs, roles }): KeySummary => {
+        return { id, createdAtMs, expiresAtMs, roles };
+      }),
     quarantined: [...loop.state.book.fleet().quarantines.values()]
       .filter((rule) => rule.tenant === spec.id)
       .map((rule) => `${rule.method} ${rule.route}`),
+    hold: holdOf(controller, spec.id),
     traffic: traffic(canvas.tenants.get(spec.id)?.windows ?? [], times.nowMs),
   }));
   return {
@@ -158,12 +163,19 @@ function serviceView(controller: Controller, service: ServiceView, times: Times)
     releasedAtMs: service.releasedAtMs === undefined ? undefined : times.wall(service.releasedAtMs),
     rollingOut: service.rollingOut,
     paused: service.paused,
+    blast: blastOf(spec, service.replicas),
     routes: spec.routes.map((route) => route.prefix),
     dependsOn: spec.dependsOn,
     budget,
     traffic: merged(replicas, times.nowMs),
     replicas: replicas.map((r) => replicaView(controller, r, times)),
   };
+}
+
+/** Replicas of equal weight; those kept for one tenant are not counted out. */
+function blastOf(spec: ServiceView['spec'], replicas: number): string | undefined {
+  if (spec.shardSize === undefined) return undefined;
+  return blastText(blastRadius(replicas, spec.shardSize));
 }
 
 function budgetView(
@@ -286,7 +298,7 @@ function gatewayView(controller: Controller): GatewaySummary {
   const { gateway } = controller.settings.manifest;
   const { gateways } = controller.world;
   return {
-    url: `http://${gateway.host}:${gateway.port}`,
+    url: `${gateway.tls === undefined ? 'http' : 'https'}://${gateway.host}:${gateway.port}`,
     workersWanted: gateway.workers,
     tableVersion: controller.loop.state.book.version(),
     workers: gateways.connected().map((worker) => ({ worker, pid: undefined, version: 0 })),

@@ -20,6 +20,8 @@ import {
   urlOf,
 } from './derive.ts';
 import { buildLedger } from './build-ledger.ts';
+import { buildObserve } from './build-observe.ts';
+import { buildTls } from './build-tls.ts';
 import type { Draft, DraftTenant } from './keys.ts';
 import { tenant } from './keys.ts';
 import type { DraftDependency, DraftService } from './keys-service.ts';
@@ -38,7 +40,10 @@ export function buildManifest(draft: Draft, baseDir: string): Manifest {
       port: gateway.port,
       workers: gateway.workers,
       jwt: gateway.jwt,
+      ...(gateway.policy === undefined ? {} : { policy: gateway.policy }),
       retryBudget: gateway.retryBudget,
+      ...buildObserve(gateway),
+      ...buildTls(gateway, baseDir),
     },
     control: { host: control.host, port: control.port },
     secrets: mapped(draft.secrets, (name) => name, secretSource),
@@ -107,11 +112,9 @@ function buildService(draft: Draft, spec: DraftService, name: string): ServiceSp
     },
     dependsOn: spec.dependsOn.map(dependencyName),
     regions: spec.regions,
-    routes: routesOf(draft, name).map(({ prefix, timeoutMs, retry }) => ({
-      prefix,
-      timeoutMs,
-      retry,
-    })),
+    ...(spec.shard === undefined ? {} : { shardSize: spec.shard }),
+    ...(spec.concurrency === undefined ? {} : { concurrencyMax: spec.concurrency }),
+    routes: routesOf(draft, name).map(({ path: _path, ...route }) => route),
     slo: {
       availability: spec.slo.availability,
       latencyMs: spec.slo.latency,
@@ -154,6 +157,9 @@ function buildTenant(spec: DraftTenant, name: string): TenantSpec {
       bodyBytes: spec.quotas.body,
     },
     isolation: spec.isolation,
+    ...(spec.priority === undefined ? {} : { priority: spec.priority }),
+    ...(spec.hosts === undefined ? {} : { hosts: spec.hosts }),
+    ...(spec.certificates === undefined ? {} : { certificates: spec.certificates }),
   };
 }
 

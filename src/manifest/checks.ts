@@ -7,8 +7,12 @@ import type { DraftProbe, DraftService } from './keys-service.ts';
 import { replicasOf, routesOf, urlOf } from './derive.ts';
 import { advise, listed, problem } from './checking.ts';
 import type { Checking } from './checking.ts';
+import { checkIdentity } from './checks-identity.ts';
 import { checkLedger } from './checks-ledger.ts';
+import { checkObserve } from './checks-observe.ts';
 import { checkReferences } from './checks-references.ts';
+import { checkRouting } from './checks-routing.ts';
+import { checkTls } from './checks-tls.ts';
 
 /** Notes every problem and warning of the draft as a whole. */
 export function crossCheck(c: Checking): void {
@@ -19,10 +23,14 @@ export function crossCheck(c: Checking): void {
   checkDependencies(c);
   checkCycles(c);
   checkTenants(c);
+  checkIdentity(c);
+  checkRouting(c);
   checkHealing(c);
   checkCompliance(c);
   checkHosts(c);
+  checkTls(c);
   checkLedger(c);
+  checkObserve(c);
   checkReferences(c);
 }
 
@@ -319,6 +327,7 @@ function checkHosts(c: Checking): void {
   for (const part of ['gateway', 'control'] as const) {
     const { host } = c.draft[part];
     if (LOOPBACK.test(host) || host === '') continue;
+    if (part === 'gateway' && c.draft.gateway.tls !== undefined) continue;
     const text =
       part === 'control'
         ? `the control API listens on ${host}: others can reach it; put TLS in front of it`

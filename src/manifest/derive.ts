@@ -2,6 +2,7 @@
 // of filling in that the table of keys can only describe in words.
 import type { Draft, DraftTenant } from './keys.ts';
 import type { DraftDependency, DraftProbe, DraftService } from './keys-service.ts';
+import type { DependencyName, TenantId } from '../model/ids.ts';
 import type { ProbeSpec, RouteSpec, ServiceSpec } from '../model/manifest.ts';
 
 export function replicasOf(service: DraftService): ServiceSpec['replicas'] {
@@ -14,6 +15,10 @@ export function replicasOf(service: DraftService): ServiceSpec['replicas'] {
   const min = given.min ?? Math.min(standard, given.max ?? standard);
   return { min, max: given.max ?? min, spares: given.spares };
 }
+
+// What stands in for a name that could not be read is none: such a draft never becomes a manifest.
+const asTenant = (name: string): TenantId => name as TenantId;
+const asDependency = (name: string): DependencyName => name as DependencyName;
 
 export interface PrefixedRoute extends RouteSpec {
   /** Path of the route in the manifest, for messages. */
@@ -31,6 +36,12 @@ export function routesOf(draft: Draft, name: string): readonly PrefixedRoute[] {
       prefix: foldPrefix(route.prefix),
       timeoutMs: route.timeout,
       retry: route.retry,
+      ...(route.tenants === undefined ? {} : { tenants: route.tenants.map(asTenant) }),
+      ...(route.dependencies === undefined
+        ? {}
+        : { dependencies: route.dependencies.map(asDependency) }),
+      ...(route.hedgeAfter === undefined ? {} : { hedgeAfterMs: route.hedgeAfter }),
+      ...(route.tenantSegment === undefined ? {} : { tenantSegment: route.tenantSegment }),
       path: `${path}.routes[${i}].prefix`,
     }));
   }

@@ -93,7 +93,9 @@ function singles(running: Manifest | undefined, wanted: Manifest): readonly Mani
   const named = (field: string): ChangeEffect =>
     field === 'name' ? replaces(users(running, wanted, (part) => part.kind === 'name')) : LIVE;
   const gateway = (field: string): ChangeEffect =>
-    ['host', 'port', 'workers'].includes(field) ? { kind: 'restarts-gateway' } : LIVE;
+    /^(?:host|port|workers|tls|proxyProtocol)(?:$|[.[])/u.test(field)
+      ? { kind: 'restarts-gateway' }
+      : LIVE;
   const control = (): ChangeEffect => ({ kind: 'restarts-control' });
   return [
     ...fields('manifest', '', head(running), head(wanted), named),
@@ -128,7 +130,7 @@ function replaces(services: readonly ServiceSpec[]): ChangeEffect {
 
 // Keys that a running replica never sees: the control plane and the gateway act on them.
 const LIVE_FIELDS =
-  /^(?:readiness|liveness|startup|drain|term|dependsOn|routes|slo|rollout|unlessEnv)(?:$|[.[])/u;
+  /^(?:readiness|liveness|startup|drain|term|dependsOn|routes|shard|concurrency|slo|rollout|unlessEnv)(?:$|[.[])/u;
 
 function serviceChanges(
   before: ReadonlyMap<string, ServiceSpec>,

@@ -23,6 +23,8 @@ const NAMED: Readonly<Record<string, readonly [string, Unit]>> = {
   latencyTarget: ['latencyTarget', 'share'],
   retryBudget: ['retryBudget', 'share'],
   maxFeeGwei: ['maxFee', 'fee'],
+  concurrencyMax: ['concurrency', 'number'],
+  shardSize: ['shard', 'number'],
 };
 
 /** Every leaf of a value by its path; undefined leaves are left out. */

@@ -8,12 +8,14 @@ import { STANDARD_LEDGER } from './build-ledger.ts';
 import { checkId, dependencyName, serviceName, tenantId } from '../model/ids.ts';
 import type {
   DependencySpec,
+  GatewaySettings,
   LedgerSpec,
   Manifest,
   PlaybookChoice,
   SecretSource,
   ServiceSpec,
   TenantSpec,
+  TracingSpec,
 } from '../model/manifest.ts';
 
 const VERSION = 1;
@@ -30,12 +32,17 @@ type StoredLedger = Omit<LedgerSpec, 'retention' | 'highWater'> & {
   readonly highWater?: string;
 };
 
+type StoredGateway = Omit<GatewaySettings, 'tracing'> & {
+  readonly tracing?: Omit<TracingSpec, 'headers'> & { readonly headers: Stored<string, string> };
+};
+
 interface StoredManifest {
   readonly v: typeof VERSION;
   readonly manifest: Omit<
     Manifest,
-    'secrets' | 'services' | 'dependencies' | 'tenants' | 'healing' | 'ledger'
+    'gateway' | 'secrets' | 'services' | 'dependencies' | 'tenants' | 'healing' | 'ledger'
   > & {
+    readonly gateway: StoredGateway;
     readonly secrets: Stored<string, SecretSource>;
     readonly services: Stored<string, StoredService>;
     readonly dependencies: Stored<string, DependencySpec>;
@@ -59,6 +66,7 @@ export function manifestToJson(manifest: Manifest): string {
     v: VERSION,
     manifest: {
       ...manifest,
+      gateway: storedGateway(manifest.gateway),
       secrets: [...manifest.secrets],
       services,
       dependencies: [...manifest.dependencies],
@@ -90,7 +98,7 @@ function rebuild(stored: StoredManifest['manifest']): Manifest {
   return {
     name: textIn(stored.name),
     baseDir: textIn(stored.baseDir),
-    gateway: stored.gateway,
+    gateway: gateway(stored.gateway),
     control: stored.control,
     secrets: new Map(stored.secrets),
     services: new Map(stored.services.map(([name, spec]) => [serviceName(name), service(spec)])),
@@ -108,6 +116,16 @@ function rebuild(stored: StoredManifest['manifest']): Manifest {
     },
     ledger: stored.ledger === undefined ? STANDARD_LEDGER : ledger(stored.ledger),
   };
+}
+
+function storedGateway({ tracing, ...rest }: GatewaySettings): StoredGateway {
+  if (tracing === undefined) return rest;
+  return { ...rest, tracing: { ...tracing, headers: [...tracing.headers] } };
+}
+
+function gateway({ tracing, ...rest }: StoredGateway): GatewaySettings {
+  if (tracing === undefined) return rest;
+  return { ...rest, tracing: { ...tracing, headers: new Map(tracing.headers) } };
 }
 
 function ledger(stored: StoredLedger): LedgerSpec {

@@ -105,6 +105,31 @@ const route = object({
     'May an idempotent request be repeated on another replica when its replica fails?',
     { slips: ['retries'] },
   ),
+  tenants: optional(
+    list(name, 1000, 1),
+    'all tenants',
+    'Tenants that the route is for; to others it is a path that does not exist.',
+    { slips: ['tenant', 'onlyFor'] },
+  ),
+  dependencies: optional(
+    list(name, 50, 1),
+    'none has a breaker here',
+    'Names from `dependencies` that this route cannot do without: while one fails, requests are ' +
+      'refused at once.',
+    { slips: ['dependsOn', 'needs'] },
+  ),
+  hedgeAfter: optional(
+    duration(1, 300_000),
+    'never',
+    'After so long without an answer, an idempotent request is sent to one more replica as well.',
+    { plain: 'hedgeAfterMs', slips: ['hedge', 'hedging'] },
+  ),
+  tenantSegment: optional(
+    whole(1, 12),
+    'the path names no tenant',
+    'Segment of the path, counted from 1, that must be the tenant of the credential: `2` lets ' +
+      'acme use `/t/acme/…` and nobody else.',
+  ),
 });
 
 const slo = object({
@@ -210,6 +235,18 @@ export const service = object({
   regions: standard(list(name, 50, 1), ['any'], 'Regions whose tenants it may serve; `any`: all.', {
     slips: ['region'],
   }),
+  shard: optional(
+    whole(1, 100),
+    'all of them',
+    'Replicas that each tenant is spread over: what breaks one tenant’s breaks few others’.',
+    { slips: ['shardSize', 'shuffleShard', 'isolation'] },
+  ),
+  concurrency: optional(
+    whole(1, 1_000_000),
+    'what its replicas bear, found by measuring',
+    'Most requests inside all of its replicas together.',
+    { slips: ['maxConcurrency', 'inFlight'] },
+  ),
   routes: optional(
     list(route, 100),
     '`/` when it is the only stateless service, otherwise `/` and its name; none when stateful',

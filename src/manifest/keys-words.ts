@@ -38,6 +38,21 @@ export const host = text('a host name or IP address such as 127.0.0.1', {
   pattern: String.raw`^[A-Za-z0-9:.\[\]_-]{1,253}$`,
   examples: ['127.0.0.1'],
 });
+/** Labels have bounds: nothing to go back and forth over (W1). */
+const LABEL = '[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?';
+export const ownHost = text('a host name in lower case, without port, such as acme.example.com', {
+  pattern: String.raw`^(?:${LABEL}\.){0,20}${LABEL}$`,
+  lengthMax: 253,
+  examples: ['acme.example.com'],
+});
+export const certificate = text(
+  'a client certificate: uri:… or dns:… (lower case), or sha256: and 64 hex digits (lower case)',
+  {
+    pattern: String.raw`^(?:uri:[!#-\[\]-~]{1,1000}|dns:[a-z0-9*._-]{1,253}|sha256:[0-9a-f]{64})$`,
+    lengthMax: 1004,
+    examples: ['uri:spiffe://example.com/acme'],
+  },
+);
 export const path = text('a path such as ./folder/file', {
   pattern: String.raw`^[^\x00-\x1f]{1,1024}$`,
   examples: ['./services'],

@@ -18,17 +18,21 @@ import {
   DAY,
   GIB,
   PLAYBOOKS,
+  certificate,
   choiceOfPlaybook,
   duration,
   host,
   instant,
   name,
+  ownHost,
   path,
   variable,
   word,
 } from './keys-words.ts';
 import { ledger } from './keys-ledger.ts';
+import { accessLog, gatewayMetrics, serverTiming, tracing } from './keys-observe.ts';
 import { dependency, service } from './keys-service.ts';
+import { proxyProtocol, tls } from './keys-tls.ts';
 
 export { PLAYBOOKS } from './keys-words.ts';
 
@@ -74,6 +78,24 @@ export const tenant = object({
     choice('pool', 'silo'),
     'pool',
     'Shares replicas with others, or has its own.',
+  ),
+  priority: optional(
+    whole(0, 9),
+    '5',
+    'Under overload, requests of tenants with a lower one are shed first.',
+    { slips: ['rank'] },
+  ),
+  hosts: optional(
+    list(ownHost, 100, 1),
+    'no host is its own',
+    'Host names by which only this tenant comes in: credentials of others are refused there.',
+    { slips: ['host', 'domains', 'domain', 'hostnames'] },
+  ),
+  certificates: optional(
+    list(certificate, 100, 1),
+    'no certificate is its own',
+    'Client certificates that are credentials of this tenant.',
+    { slips: ['certificate', 'certs', 'mtls'] },
   ),
 });
 
@@ -160,6 +182,15 @@ export const MANIFEST = object({
       host: standard(host, '127.0.0.1', 'Address to listen on.', { slips: ['address', 'bind'] }),
       port: standard(whole(0, 65_535), 8080, 'Port to listen on; 0 picks one.'),
       workers: standard(whole(1, 64), 2, 'Gateway processes that share the port.'),
+      tls: optional(tls, 'plain HTTP/1.1', 'TLS in front, with HTTP/2 and HTTP/1.1.', {
+        slips: ['https', 'ssl'],
+      }),
+      proxyProtocol: optional(
+        proxyProtocol,
+        'nobody speaks for others',
+        'PROXY protocol, version 2: the client’s address comes from a load balancer.',
+        { slips: ['proxy'] },
+      ),
       retryBudget: standard(
         quantity('share', 0, 1),
         '20%',
@@ -172,12 +203,36 @@ export const MANIFEST = object({
             audience: required(word, 'The `aud` claim that is accepted.'),
             jwks: required(path, 'Keys: a JWKS file, or an `https:` (loopback: `http:`) URL.'),
             tenantClaim: standard(word, 'tenant', 'Claim that names the tenant.'),
+            rolesClaim: standard(
+              word,
+              'roles',
+              'Claim that lists roles: a list, or a text with spaces; dots lead into claims.',
+            ),
           }),
           20,
         ),
         [],
         'Token issuers whose JWTs name a tenant, beside API keys.',
       ),
+      policy: optional(
+        path,
+        'each tenant may use every route',
+        'File of Cedar policies: which roles may use which methods of which routes. With it, what ' +
+          'no policy permits is refused.',
+        { slips: ['policies', 'authorization', 'authorisation', 'cedar'] },
+      ),
+      accessLog: standard(accessLog, {}, 'What is written down about each request.', {
+        slips: ['log', 'logs', 'accesslog'],
+      }),
+      tracing: standard(tracing, {}, 'W3C trace context, and where spans go.', {
+        slips: ['trace', 'traces', 'otel', 'opentelemetry'],
+      }),
+      serverTiming: standard(
+        serverTiming,
+        'on-demand',
+        'Who gets `Server-Timing`: whoever sends `x-kintsugi-timing: 1` and is known, all, nobody.',
+      ),
+      metrics: standard(gatewayMetrics, {}, 'How fine its metrics are.'),
     }),
     {},
     'The data plane: where requests come in.',

@@ -11,6 +11,7 @@ import { problem } from './checking.ts';
 import type { Checking } from './checking.ts';
 import { crossCheck } from './checks.ts';
 import { checkLedgerFiles } from './checks-ledger-files.ts';
+import { checkPolicy, withRights } from './checks-policy.ts';
 import { checkCommand, isInside } from './command.ts';
 import { MANIFEST } from './keys.ts';
 import type { Draft } from './keys.ts';
@@ -81,13 +82,15 @@ async function checkManifest(
   crossCheck(checking);
   await checkFiles(checking, baseDir, options.nodeDir ?? dirname(process.execPath));
   await checkLedgerFiles(checking, baseDir, options.stateDir ?? join(baseDir, '.kintsugi'));
+  const rights = await checkPolicy(checking, baseDir);
   problems.throwIfAny();
   const leftOut = [...draft.services].flatMap(([service, spec]) =>
     spec.unlessEnv !== undefined && isReplaced(spec.unlessEnv, options.env)
       ? [{ service, because: spec.unlessEnv }]
       : [],
   );
-  const manifest = settleManifest(buildManifest(draft, baseDir), options.env);
+  const whole = withRights(buildManifest(draft, baseDir), rights);
+  const manifest = settleManifest(whole, options.env);
   return { manifest, warnings: problems.sortedWarnings(), leftOut };
 }
 

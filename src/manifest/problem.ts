@@ -18,6 +18,9 @@ export const PROBLEM_CODES = [
   'KIN_MANIFEST_MISSING',
   'KIN_MANIFEST_TOO_LARGE',
   'KIN_MANIFEST_NOT_FOUND',
+  'KIN_POLICY_SYNTAX',
+  'KIN_POLICY_REFERENCE',
+  'KIN_POLICY_UNDECIDABLE',
 ] as const;
 
 export type ProblemCode = (typeof PROBLEM_CODES)[number];
@@ -76,6 +79,10 @@ const FIXES: Readonly<Record<ProblemCode, string>> = {
   KIN_MANIFEST_MISSING: 'Add the key.',
   KIN_MANIFEST_TOO_LARGE: 'Make the manifest smaller, or split it into several installations.',
   KIN_MANIFEST_NOT_FOUND: 'Correct the path, or create the file.',
+  KIN_POLICY_SYNTAX: 'Correct the policy at the place named; see docs/guide/identity.md.',
+  KIN_POLICY_REFERENCE: 'Name a role, an action or a declared route, or declare the route.',
+  KIN_POLICY_UNDECIDABLE:
+    'Write the policy with role, method and route alone; leave the rest to the service.',
 };
 
 /** Everything that is wrong with one manifest; `problems` is never empty, in file order. */
@@ -106,10 +113,11 @@ export class ProblemList {
     place: Place,
     path: string,
     what: { readonly found: string; readonly expected: string; readonly suggestion?: string },
+    file = this.file,
   ): void {
     this.problems.push({
       code,
-      file: this.file,
+      file,
       line: place.line,
       column: place.column,
       path,

@@ -136,6 +136,9 @@ const CODES: Readonly<Record<ProblemCode, string>> = {
   KIN_MANIFEST_MISSING: 'A key that is required, here or because of another.',
   KIN_MANIFEST_TOO_LARGE: 'More than the limits of a manifest.',
   KIN_MANIFEST_NOT_FOUND: 'A file or folder that does not exist or cannot be read.',
+  KIN_POLICY_SYNTAX: 'A policy that Cedar cannot read, or that does not fit the schema for routes.',
+  KIN_POLICY_REFERENCE: 'A policy that names a role, action or route that cannot be.',
+  KIN_POLICY_UNDECIDABLE: 'A policy that looks at more than role, method and route.',
 };
 
 function codesText(): string {

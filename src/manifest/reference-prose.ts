@@ -75,9 +75,13 @@ export const CHECKS = coded(`## What is checked beyond single keys
 - Every name in ´dependsOn´, ´service´, ´dependency´ and ´\${…}´ exists, and no circle of services
   waits for itself. A variable without a default is set.
 - No prefix twice (´/records/´ and ´/records´ are the same). Of prefixes that overlap, the longest
-  wins.
+  wins. The tenants and dependencies of a route exist, and it is hedged before it times out. A host
+  name and a certificate belong to one tenant.
 - Folders exist; the first word of a command is a program on the PATH or an executable file, and the
   script of ´node SCRIPT´ exists inside the source. What only a shell understands is refused.
+- A policy for routes lies in the folder of the manifest or has an absolute path, names declared
+  routes only, and looks at nothing but role, kind of credential, route and method
+  ([identity](../guide/identity.md)). Two token issuers of one name have different audiences.
 - No secret in a command: by reference, by a flag such as ´--password=…´, or inside a URL.
 - Witnesses are a policy file or a list, never both; a list has each key once, with its checksum
   right, and at least as many witnesses as must cosign. Playbooks that wait for witnesses have some.

@@ -16,6 +16,7 @@ export type EntryKind =
   | 'gateway.ejected'
   | 'gateway.returned'
   | 'gateway.held'
+  | 'gateway.crossed'
   | 'release.created'
   | 'tenant.key-created'
   | 'service.audit'

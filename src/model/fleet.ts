@@ -4,6 +4,7 @@
 //   F1. Ordinals only grow: an id is never given twice, not even after a restart.
 import type { Release } from './release.ts';
 import type { Replica } from './replica.ts';
+import type { TenantHold } from './hold.ts';
 import type { QuarantineRule } from './plan.ts';
 import type { Fingerprint, ReleaseId, ReplicaId, ServiceName } from './ids.ts';
 import { replicaId } from './ids.ts';
@@ -25,6 +26,8 @@ export interface Fleet {
   readonly replicas: ReadonlyMap<ReplicaId, Replica>;
   readonly releases: ReadonlyMap<ReleaseId, Release>;
   readonly quarantines: ReadonlyMap<Fingerprint, QuarantineRule>;
+  /** Whole tenants that an operator holds to less. */
+  readonly holds: ReadonlyMap<Fingerprint, TenantHold>;
 }
 
 export const EMPTY_FLEET: Fleet = {
@@ -32,6 +35,7 @@ export const EMPTY_FLEET: Fleet = {
   replicas: new Map(),
   releases: new Map(),
   quarantines: new Map(),
+  holds: new Map(),
 };
 
 export function replicasOf(fleet: Fleet, service: ServiceName): Replica[] {

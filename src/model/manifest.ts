@@ -1,6 +1,7 @@
 // What has the user asked for? The manifest after parsing, checking and filling in of defaults:
 // units are plain numbers (ms, bytes, ratios), references to secrets are still references.
 import type { CheckId, DependencyName, ServiceName, TenantId } from './ids.ts';
+import type { RouteMatrix } from './routing.ts';
 
 export interface Manifest {
   readonly name: string;
@@ -25,6 +26,60 @@ export interface GatewaySettings {
   readonly jwt: readonly JwtIssuer[];
   /** Retries of safe requests, as a share of all requests: 0–1, default 0.2. */
   readonly retryBudget: number;
+  /** Path of the file of Cedar policies; what it means stands with each route. */
+  readonly policy?: string;
+  /** Left out: plain HTTP/1.1. */
+  readonly tls?: GatewayTls;
+  /** Networks whose connections begin with a PROXY header; left out: none. */
+  readonly proxyProtocol?: { readonly from: readonly string[] };
+  /** These four are there but in what was stored before there was an access log. */
+  readonly accessLog?: AccessLogSpec;
+  readonly tracing?: TracingSpec;
+  readonly serverTiming?: 'on-demand' | 'always' | 'never';
+  readonly metrics?: { readonly tenants: number };
+}
+
+/** All paths are absolute. */
+export interface GatewayTls {
+  /** The first one answers who names no known host. */
+  readonly certificates: readonly [CertificateFiles, ...CertificateFiles[]];
+  /** PEM file with the authorities of client certificates; there unless `clientAuth` is none. */
+  readonly clientCa: string | undefined;
+  readonly clientAuth: 'none' | 'optional' | 'required';
+  readonly minVersion: '1.2' | '1.3';
+  /** A plain port that only redirects here; 0: none. */
+  readonly redirectPort: number;
+}
+
+export interface CertificateFiles {
+  /** PEM chain, its own certificate first. */
+  readonly cert: string;
+  readonly key: string;
+  /** By SNI, lower-case; `*.` may begin them. Empty: those in the certificate. */
+  readonly hosts: readonly string[];
+}
+
+export interface AccessLogSpec {
+  readonly enabled: boolean;
+  /** Query parameters that are written; `*`: all. */
+  readonly query: readonly string[];
+  /** Lower-case. */
+  readonly headers: readonly string[];
+  readonly mask: readonly string[];
+  readonly paths: 'folded' | 'full' | 'route';
+  /** 0–1, of the successful requests. */
+  readonly sample: number;
+  readonly maxBytes: number;
+  readonly files: number;
+}
+
+export interface TracingSpec {
+  /** Left out: nothing is exported. */
+  readonly otlpUrl?: string;
+  /** Values hold `${secret:…}`. */
+  readonly headers: ReadonlyMap<string, string>;
+  /** 0–1, of the traces that begin here. */
+  readonly ratio: number;
 }
 
 export interface JwtIssuer {
@@ -34,6 +89,8 @@ export interface JwtIssuer {
   readonly jwks: string;
   /** Claim that names the tenant, default `tenant`. */
   readonly tenantClaim: string;
+  /** Claim that lists roles, default `roles`. */
+  readonly rolesClaim?: string;
 }
 
 export type SecretSource =
@@ -67,6 +124,10 @@ export interface ServiceSpec {
   readonly resources: ResourceSpec;
   readonly dependsOn: readonly DependencyName[];
   readonly regions: readonly string[];
+  /** Replicas that one tenant is spread over; left out: all. */
+  readonly shardSize?: number;
+  /** Most requests inside all of its replicas together. */
+  readonly concurrencyMax?: number;
   readonly routes: readonly RouteSpec[];
   readonly slo: SloSpec;
   readonly rollout: RolloutSpec;
@@ -96,6 +157,17 @@ export interface RouteSpec {
   readonly timeoutMs: number;
   /** May the request be repeated on another replica when it is idempotent? */
   readonly retry: boolean;
+  /** Tenants that this route belongs to; left out: all. */
+  readonly tenants?: readonly TenantId[];
+  /** What this route cannot do without; left out: what the service depends on is not its matter. */
+  readonly dependencies?: readonly DependencyName[];
+  /** After so long without an answer one more replica is asked; left out: never. */
+  readonly hedgeAfterMs?: number;
+  /** Segment of the path, from 1, that names the tenant. */
+  readonly tenantSegment?: number;
+  /** Compiled from `gateway.policy`; undefined: no policy. */
+  readonly allow?: RouteMatrix;
+  readonly deny?: RouteMatrix;
 }
 
 export interface SloSpec {
@@ -143,6 +215,12 @@ export interface TenantSpec {
     readonly bodyBytes: number;
   };
   readonly isolation: 'pool' | 'silo';
+  /** 0–9: under overload, lower ones are shed first; left out: 5. */
+  readonly priority?: number;
+  /** Host names that belong to this tenant alone, lower-case. */
+  readonly hosts?: readonly string[];
+  /** Client certificates of this tenant: `uri:…`, `dns:…` or `sha256:<hex>`. */
+  readonly certificates?: readonly string[];
 }
 
 export interface HealingSpec {

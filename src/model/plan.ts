@@ -15,6 +15,7 @@ import type {
   Target,
   TenantId,
 } from './ids.ts';
+import type { TenantHold } from './hold.ts';
 import type { Role } from './replica.ts';
 
 export type Step =
@@ -57,6 +58,9 @@ export type Step =
   | { readonly kind: 'set-scale'; readonly service: ServiceName; readonly replicas: number }
   | { readonly kind: 'quarantine'; readonly rule: QuarantineRule }
   | { readonly kind: 'lift-quarantine'; readonly id: Fingerprint }
+  /** Takes the place of the hold that the tenant has. */
+  | { readonly kind: 'hold-tenant'; readonly hold: TenantHold }
+  | { readonly kind: 'release-tenant'; readonly id: Fingerprint }
   | {
       readonly kind: 'await-dependency';
       readonly dependency: DependencyName;

@@ -1,8 +1,9 @@
-// What does a gateway need to know? Everything in one value, pushed whole and applied atomically;
-// and what it says back. This is the whole seam between control plane and data plane: newline-
-// delimited JSON frames on a unix socket, gateway → controller `hello` first.
+// What does a gateway need to know? Everything in one value, applied atomically; and what it says
+// back. This is the whole seam between control plane and data plane: newline-delimited JSON frames
+// on a unix socket, gateway → controller `hello` first. A table travels in parts, of which only
+// those are sent that the gateway does not have.
 import type { DependencyName, ReleaseId, ReplicaId, ServiceName, TenantId } from './ids.ts';
-import type { GatewayEvent, Suspect, TrafficCell } from './signal.ts';
+import type { EdgeCell, GatewayEvent, Suspect, TrafficCell } from './signal.ts';
 import type { QuarantineRule } from './plan.ts';
 
 export interface RoutingTable {
@@ -18,6 +19,43 @@ export interface RoutingTable {
   readonly retryBudget: number;
   /** Tenants that are held to less than their limits for now; most are not. */
   readonly tenantRules?: readonly TenantRule[];
+  /** What the controller knows to be down: routes that need it are refused at once. */
+  readonly downDependencies?: readonly DependencyName[];
+  /** What is written down about requests; undefined: nothing. */
+  readonly observe?: ObserveRule;
+}
+
+export interface ObserveRule {
+  /** Undefined: no access log. */
+  readonly accessLog?: AccessLogRule;
+  readonly tracing: TracingRule;
+  readonly serverTiming: 'always' | 'never' | 'on-demand';
+}
+
+export interface AccessLogRule {
+  /** Query parameters that are shown; `*`: all. */
+  readonly query: readonly string[];
+  /** Request headers that are shown, lower-case. */
+  readonly headers: readonly string[];
+  /** Parameters and headers whose values are never shown. */
+  readonly mask: readonly string[];
+  /** `folded`: what is no plain word becomes `:id`. `route`: only the route's prefix. */
+  readonly paths: 'folded' | 'full' | 'route';
+  /** Share of successful requests that have a line, 0–1; failures always have one. */
+  readonly sample: number;
+  /** A file is closed before it grows past this. */
+  readonly maxBytes: number;
+  /** Files kept for each worker, the open one included, ≥ 1. */
+  readonly files: number;
+}
+
+export interface TracingRule {
+  /** Share of the traces that begin here, 0–1. */
+  readonly ratio: number;
+  /** OTLP over HTTP: https, or http of this machine. Undefined: nothing is exported. */
+  readonly otlpUrl?: string;
+  /** For the collector; may hold secrets, never shown. */
+  readonly otlpHeaders?: Readonly<Record<string, string>>;
 }
 
 /** A whole tenant under quarantine. The last rule of a tenant counts. */
@@ -65,9 +103,17 @@ export interface PrefixRoute {
   readonly hedgeAfterMs?: number;
   /** Methods that each role may use here, compiled from policy; undefined: no policy. */
   readonly allow?: RouteMatrix;
+  /** Methods that each role may not use here, whatever else it is allowed. */
+  readonly deny?: RouteMatrix;
+  /** Segment of the path, from 1, that must be the id of the credential's tenant. */
+  readonly tenantSegment?: number;
 }
 
-/** Role → methods in capitals; `*` as role: everybody known; as method: all. Nothing else passes. */
+/**
+ * Role → methods in capitals; `*` as role: everybody known; as method: all. Nothing else passes.
+ * `@key`, `@user` and `@cert` are roles of a kind of credential; the method `OTHER` is each that has
+ * no row of its own in gateway/matrix.ts.
+ */
 export type RouteMatrix = Readonly<Record<string, readonly string[]>>;
 
 export interface ReplicaRoute {
@@ -119,7 +165,17 @@ export interface JwtRule {
 
 /** Controller → gateway. */
 export type ToGateway =
-  | { readonly kind: 'table'; readonly table: RoutingTable; readonly pepper: string }
+  /**
+   * A table, as the digests of its parts by family. A family that is left out is that of the offer
+   * before on this connection.
+   */
+  | {
+      readonly kind: 'table';
+      readonly version: number;
+      readonly parts: Readonly<Record<string, readonly string[]>>;
+    }
+  /** A part of the table that was offered last: so many raw bytes follow the line. */
+  | { readonly kind: 'part'; readonly digest: string; readonly bytes: number }
   /** Forget what was held against this replica (its dependency came back, it is new). */
   | { readonly kind: 'forgive'; readonly replicas: readonly ReplicaId[] }
   /** What another worker saw die: together they know sooner what kills replicas. */
@@ -138,11 +194,18 @@ export type FromGateway =
       readonly pid: number;
       readonly version: number;
     }
+  /** It lacks these parts of the table that was offered as this version. */
+  | { readonly kind: 'want'; readonly version: number; readonly parts: readonly string[] }
+  /** This version is in force: with it each request is judged from now on. */
   | { readonly kind: 'applied'; readonly version: number }
+  /** This version is not used, now or later; what was in force stays in force. */
+  | { readonly kind: 'refused'; readonly version: number; readonly reason: string }
   | {
       readonly kind: 'flush';
       readonly cells: readonly TrafficCell[];
       readonly inFlight: readonly InFlight[];
+      /** The same window as clients saw it, for the metrics. */
+      readonly edge?: readonly EdgeCell[];
     }
   | { readonly kind: 'event'; readonly event: GatewayEvent };
 

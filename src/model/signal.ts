@@ -101,6 +101,51 @@ export interface TrafficCell {
   readonly failed: number;
 }
 
+/** Bounds of its latency buckets: 2^i quarters of a ms, i = 0–15, and one beyond them. */
+export const EDGE_BUCKETS = 17;
+
+/** What a gateway counted since the last flush about requests as clients see them. */
+export type EdgeCell =
+  | {
+      readonly kind: 'route';
+      /** '' where a request was refused before that was known. */
+      readonly service: string;
+      readonly route: string;
+      readonly replica: string;
+      /** First digit of the status; 0: no answer. */
+      readonly status: number;
+      readonly requests: number;
+      readonly failed: number;
+      readonly retries: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+      readonly totalMs: number;
+      /** `latency[i]` counts those in (2^(i-1), 2^i] quarters of a ms; the last one the rest. */
+      readonly latency: readonly number[];
+    }
+  | {
+      readonly kind: 'tenant';
+      /** '': the sum of those that were too many to be told apart. */
+      readonly tenant: string;
+      readonly requests: number;
+      readonly failed: number;
+      readonly refused: number;
+      readonly bytesIn: number;
+      readonly bytesOut: number;
+    }
+  /** The gateway itself said no. */
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      readonly reason: string;
+      readonly requests: number;
+    }
+  | { readonly kind: 'count'; readonly name: EdgeCount; readonly count: number }
+  | { readonly kind: 'level'; readonly name: EdgeLevel; readonly value: number };
+
+export type EdgeCount = 'log-lines' | 'log-dropped' | 'spans-sent' | 'spans-dropped';
+export type EdgeLevel = 'connections' | 'in-flight' | 'table-version';
+
 export interface Suspect {
   readonly tenant: TenantId;
   readonly service: ServiceName;
@@ -128,6 +173,29 @@ export type GatewayEvent =
       readonly replica: ReplicaId;
       readonly suspects: readonly Suspect[];
     }
+  /** Credential, host, path and route were not of one tenant: so many requests since the last. */
+  | {
+      readonly kind: 'crossed';
+      /** Of the credential. */
+      readonly tenant: TenantId;
+      readonly service: ServiceName;
+      readonly crossing: 'host-of-another' | 'path-of-another' | 'route-of-others';
+      readonly requests: number;
+    }
+  /** How a certificate that a gateway serves stands; told when it changes, and as it ends. */
+  | {
+      readonly kind: 'certificate';
+      readonly worker: string;
+      readonly file: string;
+      readonly hosts: readonly string[];
+      readonly notAfterMs: number;
+      /** Whole days; negative once it has ended. */
+      readonly daysLeft: number;
+      /** Why its files are not taken up: the one before is served. */
+      readonly trouble?: string;
+    }
+  /** An issuer signs with a key that the table does not have. */
+  | { readonly kind: 'keys-wanted'; readonly issuer: string }
   /** The gateway holds this combination back by itself for `holdMs`. */
   | {
       readonly kind: 'poison-held';

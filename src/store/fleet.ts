@@ -1,10 +1,11 @@
-// The book of the fleet in SQL: one row a service, replica, release and quarantine; one statement a
+// The book of the fleet in SQL: one row a service, replica, release, quarantine and hold; one statement a
 // change.
 import { sql } from 'kysely';
 import type { RawBuilder } from 'kysely';
 import type { Fleet, ServiceBook } from '../model/fleet.ts';
 import type { Replica } from '../model/replica.ts';
 import type { Release } from '../model/release.ts';
+import type { TenantHold } from '../model/hold.ts';
 import type { QuarantineRule } from '../model/plan.ts';
 import type { FleetChange } from '../world/store.ts';
 import type { Db } from './guard.ts';
@@ -76,18 +77,33 @@ export async function changeFleet(db: Db, change: FleetChange, epoch: number): P
   if (replicas.length > 0) parts.push(putReplicas(replicas));
   if (noServices.length > 0) parts.push(drop('service', noServices));
   if (noRules.length > 0) parts.push(drop('quarantine', noRules));
+  parts.push(...holdParts(change));
   // An empty change still answers whether its writer may write.
   if (parts.length === 0) parts.push(sql`select 1 as v from fence`);
   await write(db, epoch, parts);
 }
 
-/** One statement, so that the four maps are of the same moment. */
+function holdParts(change: FleetChange): readonly RawBuilder<unknown>[] {
+  const holds = lastOf(change.hold, (h) => h.id);
+  const none = dropped(
+    change.unhold,
+    holds.map((h) => h.id),
+  );
+  const rows = holds.map((h) => row(h.id, h));
+  return [
+    ...(rows.length === 0 ? [] : [put('tenant_hold', rows)]),
+    ...(none.length === 0 ? [] : [drop('tenant_hold', none)]),
+  ];
+}
+
+/** One statement, so that the five maps are of the same moment. */
 export async function readFleet(db: Db): Promise<Fleet> {
   const answer = await sql<Record<string, unknown>>`
     select (select json_agg(body order by ord) from kintsugi.service) as services,
            (select json_agg(body order by ord) from kintsugi.replica) as replicas,
            (select json_agg(body order by ord) from kintsugi.release) as releases,
-           (select json_agg(body order by ord) from kintsugi.quarantine) as rules`.execute(db);
+           (select json_agg(body order by ord) from kintsugi.quarantine) as rules,
+           (select json_agg(body order by ord) from kintsugi.tenant_hold) as holds`.execute(db);
   const found = answer.rows[0] ?? {};
   const list = <T>(name: string): readonly T[] =>
     decode<readonly T[] | undefined>(found[name] ?? null) ?? [];
@@ -96,5 +112,6 @@ export async function readFleet(db: Db): Promise<Fleet> {
     replicas: new Map(list<Replica>('replicas').map((r) => [r.id, r])),
     releases: new Map(list<Release>('releases').map((r) => [r.id, r])),
     quarantines: new Map(list<QuarantineRule>('rules').map((q) => [q.id, q])),
+    holds: new Map(list<TenantHold>('holds').map((h) => [h.id, h])),
   };
 }

@@ -6,6 +6,7 @@ import { assert } from '../model/errors.ts';
 import type { StoryEvent } from '../model/entry.ts';
 import type { Fleet, ServiceBook } from '../model/fleet.ts';
 import type { Incident } from '../model/incident.ts';
+import type { TenantHold } from '../model/hold.ts';
 import type { QuarantineRule } from '../model/plan.ts';
 import type { Release } from '../model/release.ts';
 import type { Replica } from '../model/replica.ts';
@@ -37,6 +38,7 @@ export interface MemoryDisk {
   readonly replicas: Map<string, Replica>;
   readonly releases: Map<string, Release>;
   readonly quarantines: Map<string, QuarantineRule>;
+  readonly holds: Map<string, TenantHold>;
   /** The last answer of `fleetOf`, for as long as it is true. */
   fleet: Fleet | undefined;
   story: StoryEvent[];
@@ -58,6 +60,7 @@ export function memoryDisk(): MemoryDisk {
     replicas: new Map(),
     releases: new Map(),
     quarantines: new Map(),
+    holds: new Map(),
     fleet: undefined,
     story: [],
     seq: 0,
@@ -150,7 +153,7 @@ export function newest<T>(
 }
 
 export function changeFleet(disk: MemoryDisk, change: FleetChange): void {
-  const { services = [], replicas = [], releases = [], quarantine = [] } = change;
+  const { services = [], replicas = [], releases = [], quarantine = [], hold = [] } = change;
   const names = services.map((s) => s.name);
   for (const name of dropped(change.dropServices, names)) disk.services.delete(name);
   const rules = quarantine.map((q) => q.id);
@@ -159,6 +162,9 @@ export function changeFleet(disk: MemoryDisk, change: FleetChange): void {
   for (const replica of replicas) disk.replicas.set(replica.id, replica);
   for (const release of releases) disk.releases.set(release.id, release);
   for (const rule of quarantine) disk.quarantines.set(rule.id, rule);
+  const holds = hold.map((h) => h.id);
+  for (const id of dropped(change.unhold, holds)) disk.holds.delete(id);
+  for (const one of hold) disk.holds.set(one.id, one);
   disk.fleet = undefined;
 }
 
@@ -168,6 +174,7 @@ export function fleetOf(disk: MemoryDisk): Fleet {
     replicas: new Map([...disk.replicas.values()].map((r) => [r.id, r])),
     releases: new Map([...disk.releases.values()].map((r) => [r.id, r])),
     quarantines: new Map([...disk.quarantines.values()].map((q) => [q.id, q])),
+    holds: new Map([...disk.holds.values()].map((h) => [h.id, h])),
   };
   return disk.fleet;
 }

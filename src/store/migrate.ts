@@ -8,10 +8,12 @@ import type { Migration } from 'kysely/migration';
 import { KinError, messageOf } from '../model/errors.ts';
 import type { Db } from './guard.ts';
 import * as journal from './migrations/001-journal.ts';
+import * as tenantHold from './migrations/002-tenant-hold.ts';
 
 /** In order; a name is for ever. */
 const MIGRATIONS: Readonly<Record<string, Migration>> = {
   '001-journal': { up: journal.up },
+  '002-tenant-hold': { up: tenantHold.up },
 };
 
 export async function migrate(db: Db, where: string): Promise<void> {

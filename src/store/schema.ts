@@ -89,6 +89,7 @@ export interface Schema {
   'kintsugi.replica': ReplicaTable;
   'kintsugi.release': NamedTable;
   'kintsugi.quarantine': NamedTable;
+  'kintsugi.tenant_hold': NamedTable;
   'kintsugi.story': StoryTable;
   'kintsugi.api_key': NamedTable;
   'kintsugi.setting': SettingTable;

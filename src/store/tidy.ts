@@ -13,7 +13,15 @@ import { fence } from './write.ts';
 /** A long statement blocks the thread of the embedded store; the next tidy takes the next ones. */
 const DROPS_MAX = 5000;
 const VACUUMED = ['run', 'run_step', 'incident', 'approval', 'service', 'replica', 'lease'];
-const VACUUMED_TOO = ['release', 'quarantine', 'story', 'api_key', 'setting', 'migration_lock'];
+const VACUUMED_TOO = [
+  'release',
+  'quarantine',
+  'tenant_hold',
+  'story',
+  'api_key',
+  'setting',
+  'migration_lock',
+];
 /** Far below the 2 000 million at which PostgreSQL stops to protect itself. */
 const FREEZE_AGE = 100_000_000;
 

@@ -4,10 +4,12 @@
 //   G2. With nobody here to push, gateways serve from their last good table (P7).
 import type { RoutingTable, InFlight } from '../model/routing.ts';
 import type { ReplicaId } from '../model/ids.ts';
-import type { GatewayEvent, Heartbeat, TrafficCell } from '../model/signal.ts';
+import type { EdgeCell, GatewayEvent, Heartbeat, TrafficCell } from '../model/signal.ts';
 
 export type GatewaySignal =
   | { readonly kind: 'traffic'; readonly cells: readonly TrafficCell[] }
+  /** What clients saw, from this worker; for the metrics. */
+  | { readonly kind: 'edge'; readonly worker: string; readonly cells: readonly EdgeCell[] }
   | { readonly kind: 'event'; readonly event: GatewayEvent }
   /** The SDK speaks on the same socket. */
   | { readonly kind: 'heartbeat'; readonly replica: ReplicaId; readonly beat: Heartbeat }

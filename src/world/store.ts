@@ -14,6 +14,7 @@ import type { ApprovalId, IncidentId, RunId, Target } from '../model/ids.ts';
 import type { Replica } from '../model/replica.ts';
 import type { Release } from '../model/release.ts';
 import type { ServiceBook } from '../model/fleet.ts';
+import type { TenantHold } from '../model/hold.ts';
 import type { QuarantineRule } from '../model/plan.ts';
 
 export type LeaseAnswer =
@@ -31,6 +32,8 @@ export interface FleetChange {
   readonly releases?: readonly Release[];
   readonly quarantine?: readonly QuarantineRule[];
   readonly unquarantine?: readonly string[];
+  readonly hold?: readonly TenantHold[];
+  readonly unhold?: readonly string[];
   readonly dropServices?: readonly string[];
 }
 
@@ -41,6 +44,8 @@ export interface ApiKeyRow {
   readonly mac: string;
   readonly createdAtMs: number;
   readonly expiresAtMs: number | undefined;
+  /** For the matrix of routes; undefined: none. */
+  readonly roles?: readonly string[];
 }
 
 export interface StoryQuery {

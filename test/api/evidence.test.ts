@@ -24,6 +24,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   drill: { name: 'kill', target: 'records-1' },
   shutdown: { mode: 'controller' },
   liftQuarantine: { route: '' },
+  holdTenant: { mode: 'deny', reason: 'a test' },
   eraseSubject: { tenant: 'acme', subject: 's', basis: { code: 'gdpr-17-1-b', ref: 'C-1' } },
   placeHold: { tenant: 'acme', basis: { code: 'litigation', ref: 'C-1' } },
   releaseHold: { ref: 'C-1' },

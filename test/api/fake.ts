@@ -153,7 +153,7 @@ export const TENANT: TenantSummary = {
   status: 'active',
   isolation: 'pool',
   frameworks: ['hipaa'],
-  keys: [{ id: 'k1', createdAtMs: T0 - 86_400_000, expiresAtMs: undefined }],
+  keys: [{ id: 'k1', createdAtMs: T0 - 86_400_000, expiresAtMs: undefined, roles: undefined }],
   quarantined: ['POST /import'],
   traffic: { requestsPerSecond: 8, failedShare: 0, p99Ms: 8 },
 };
@@ -412,6 +412,7 @@ function watching(
 ) {
   return {
     status: () => state.current,
+    edgeMetrics: () => [],
     incidents: async () => [INCIDENT],
     explain: async (id: string) => (id === incidentId('inc-01') ? STORY : undefined),
     runs: async () => [RUN],
@@ -487,6 +488,17 @@ function acting(
     liftQuarantine: async (tenant, route, actor) => {
       did('liftQuarantine', actor, tenant, route);
       return { lifted: ['POST /records'] };
+    },
+    holdTenant: async (tenant, order, actor) => {
+      did('holdTenant', actor, tenant, order);
+      const { mode, reason, forMs } = order;
+      const untilMs = forMs === undefined ? undefined : T0 + forMs;
+      const hold = { mode, text: mode, reason, actor: actor.name, sinceMs: T0, untilMs };
+      return { tenant, run: 'run-09', hold };
+    },
+    releaseTenant: async (tenant, actor) => {
+      did('releaseTenant', actor, tenant);
+      return { tenant, run: 'run-10', hold: undefined };
     },
     applyManifest: async (source, dryRun, actor) => {
       did('applyManifest', actor, source, dryRun);

@@ -157,6 +157,7 @@ test('PO1. every operation reaches its call of the port', async (t) => {
     drill: { name: 'kill', target: 'records-1' },
     shutdown: { mode: 'controller' },
     liftQuarantine: { route: '' },
+    holdTenant: { mode: 'deny', reason: 'a test' },
   };
   const ids: Readonly<Record<string, string>> = {
     explainIncident: '/v1/incidents/inc-01',
@@ -170,7 +171,16 @@ test('PO1. every operation reaches its call of the port', async (t) => {
   }
   const changing = ['decideApproval', 'deploy', 'rollback', 'scale', 'audit', 'createKey'];
   const made = new Set(control.calls.map((entry) => entry.name));
-  const rest = ['revokeKey', 'liftQuarantine', 'applyManifest', 'drill', 'shutdown', 'pause'];
+  const rest = [
+    'revokeKey',
+    'holdTenant',
+    'releaseTenant',
+    'liftQuarantine',
+    'applyManifest',
+    'drill',
+    'shutdown',
+    'pause',
+  ];
   for (const name of [...changing, ...rest]) {
     assert.ok(made.has(name), name);
   }

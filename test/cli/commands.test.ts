@@ -116,7 +116,7 @@ test('an unknown incident exits 1 with its code', async (t) => {
 });
 
 test('EX1. each class of failure has its exit status', async (t) => {
-  const { cli, rig } = await cliRig(t);
+  const { start, rig } = await cliRig(t);
   const cases = [
     ['KIN_DRILL_REFUSED', 4],
     ['KIN_STORE_FENCED', 69],
@@ -125,12 +125,12 @@ test('EX1. each class of failure has its exit status', async (t) => {
   ] as const;
   for (const [code, exit] of cases) {
     rig.control.failWith = new KinError(code, 'what happened', 'what to do');
-    const answer = await cli('pause', 'records');
+    const answer = await start('pause', 'records').ended;
     assert.equal(answer.code, exit, code);
     assert.equal(answer.err, `error ${code}: what happened\nfix: what to do\n`);
   }
   rig.control.failWith = new Error('secret');
-  const bug = await cli('pause');
+  const bug = await start('pause').ended;
   assert.equal(bug.code, 1);
   assert.match(bug.err, /KIN_API_INTERNAL/u);
 });

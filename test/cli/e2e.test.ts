@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'node:test';
 import type { TestContext } from 'node:test';
 import { ownProcesses } from '../../src/cli/up/own.ts';
+import { placeStoreIn } from '../store/template.ts';
 import { cleanEnvironment, startCli, tempFolder } from './harness.ts';
 import type { Running } from './harness.ts';
 
@@ -116,6 +117,7 @@ test('UP1. a first start that fails says why and leaves nothing running', linux,
 
 test('Ctrl-C in the foreground stops everything cleanly and exits 0', linux, async (t) => {
   const { start, state } = await project(t);
+  await placeStoreIn(state);
   const up = start('up');
   for (let i = 0; i < 3_000 && !up.out().includes('shop is healthy'); i += 1) await sleep(20);
   assert.match(up.out(), /shop is healthy/u, up.err());

@@ -1,4 +1,6 @@
-// Runs the real command in a process of its own, against a control API over a fake port.
+// Runs the real command against a control API over a fake port: in a process of its own where that
+// process is what is looked at (signals, exit status, pipes), else inside this one, which spares
+// the start of a process for each of hundreds of calls.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -11,7 +13,13 @@ import {
   writeRunFile,
   writeStateFile,
 } from '../../src/api/state-folder.ts';
+import { quietSleep } from '../../src/cli/context.ts';
+import type { Context, Globals } from '../../src/cli/context.ts';
+import { EXIT, failureOf } from '../../src/cli/exit.ts';
 import { identify } from '../../src/cli/processes.ts';
+import { buildProgram, isUsageError, usageError } from '../../src/cli/program.ts';
+import { paintFor } from '../../src/cli/style.ts';
+import { VERSION } from '../../src/cli/version.ts';
 import { rig } from '../api/harness.ts';
 import type { Rig } from '../api/harness.ts';
 
@@ -73,10 +81,41 @@ export function startCli(t: TestContext, args: readonly string[], options: RunOp
   return { child, out: () => text.out, err: () => text.err, ended };
 }
 
+/** As `startCli` with the output in pipes, and `src/cli/kintsugi.ts` inside this process. */
+export async function callCli(args: readonly string[], options: RunOptions): Promise<Ended> {
+  const { env = {}, cwd = ROOT } = options;
+  const text = { out: '', err: '' };
+  const paint = paintFor(false, env);
+  const term = {
+    out: (more: string) => void (text.out += more),
+    err: (more: string) => void (text.err += more),
+    isTty: false,
+    columns: () => 100,
+    rows: () => 10_000,
+  };
+  const context = (globals: Globals): Context => ({
+    ...{ term, paint, globals, env, cwd },
+    ...{ nowMs: () => Date.now(), sleep: quietSleep },
+  });
+  let code: number = EXIT.ok;
+  try {
+    const program = buildProgram(VERSION, context, (exitCode) => (code = exitCode));
+    await program.parseAsync(args, { from: 'user' });
+  } catch (error) {
+    const told = isUsageError(error) ? usageError(error) : error;
+    if (told === undefined) return { code: EXIT.ok, signal: null, ...text };
+    const failure = failureOf(told, args.includes('--json'), paint);
+    text.err += failure.text;
+    code = failure.exitCode;
+  }
+  return { code, signal: null, ...text };
+}
+
 export interface CliRig {
   readonly rig: Rig;
   readonly stateDir: string;
   readonly env: Readonly<Record<string, string>>;
+  /** Inside this process. */
   readonly cli: (...args: readonly string[]) => Promise<Ended>;
   readonly start: (...args: readonly string[]) => Running;
 }
@@ -103,5 +142,7 @@ export async function cliRig(t: TestContext): Promise<CliRig> {
   const env = cleanEnvironment(dir);
   const start = (...args: readonly string[]): Running =>
     startCli(t, [...args, '--state', stateDir], { env, cwd: dir });
-  return { rig: made, stateDir, env, start, cli: (...args) => start(...args).ended };
+  const cli = (...args: readonly string[]): Promise<Ended> =>
+    callCli([...args, '--state', stateDir], { env, cwd: dir });
+  return { rig: made, stateDir, env, start, cli };
 }

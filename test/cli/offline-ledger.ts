@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { generateSigner, openEvidence, parsePolicy, rootKeyWrapper } from '@kintsugi/ledger';
 import type { EvidenceLog } from '@kintsugi/ledger';
-import { cleanEnvironment, startCli, tempFolder } from './harness.ts';
+import { callCli, cleanEnvironment, tempFolder } from './harness.ts';
 import type { Ended } from './harness.ts';
 
 export const ORIGIN = 'clinic.kintsugi.invalid/ledger';
@@ -15,6 +15,7 @@ export interface Folder {
   readonly state: string;
   readonly log: string;
   readonly vkey: string;
+  /** Inside this process. */
   readonly run: (...args: readonly string[]) => Promise<Ended>;
 }
 
@@ -53,8 +54,7 @@ export async function ledgerFolder(t: TestContext, options: FolderOptions = {}):
   }
   writeFileSync(join(state, 'ledger', 'vkey'), `${signer.vkey}\n`);
   const env = cleanEnvironment(dir);
-  const run = (...args: readonly string[]): Promise<Ended> =>
-    startCli(t, args, { env, cwd: dir }).ended;
+  const run = (...args: readonly string[]): Promise<Ended> => callCli(args, { env, cwd: dir });
   return { dir, state, log, vkey: signer.vkey, run };
 }
 

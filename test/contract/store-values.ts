@@ -1,4 +1,6 @@
 // Small whole values of the model for the store's contract: each made from a tag.
+import { holdId } from '../../src/model/hold.ts';
+import type { TenantHold } from '../../src/model/hold.ts';
 import type { StoryEvent } from '../../src/model/entry.ts';
 import type { ServiceBook } from '../../src/model/fleet.ts';
 import * as ids from '../../src/model/ids.ts';
@@ -142,6 +144,19 @@ export function rule(tag: string): QuarantineRule {
     method: 'POST',
     route: '/records/:id',
     reason: 'two deaths',
+  };
+}
+
+export function hold(tenant: string): TenantHold {
+  const id = ids.tenantId(tenant);
+  return {
+    id: holdId(id),
+    tenant: id,
+    mode: { kind: 'throttle', ratePerSecond: 2.5 },
+    reason: 'crawls',
+    actor: 'operator',
+    sinceMs: 1.5,
+    untilMs: undefined,
   };
 }
 

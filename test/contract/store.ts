@@ -230,6 +230,7 @@ export function storeContract(name: string, start: () => Promise<StoreRig>): voi
           replicas: [make.replica('records', 1), make.replica('records', 2)],
           releases: [make.release('r1')],
           quarantine: [rule],
+          hold: [make.hold('acme'), make.hold('globex')],
         },
         epoch,
       );
@@ -242,12 +243,14 @@ export function storeContract(name: string, start: () => Promise<StoreRig>): voi
       );
       assert.deepEqual([...fleet.releases.values()], [make.release('r1')]);
       assert.deepEqual([...fleet.quarantines.values()], [rule]);
+      assert.deepEqual([...fleet.holds.values()], [make.hold('acme'), make.hold('globex')]);
       const gone = { ...make.replica('records', 1), phase: 'gone', weight: 0 } as const;
       await store.changeFleet(
         {
           replicas: [gone],
           unquarantine: [rule.id, make.rule('two').id],
           quarantine: [make.rule('two')],
+          unhold: [make.hold('acme').id],
           dropServices: ['billing'],
         },
         epoch,
@@ -256,6 +259,7 @@ export function storeContract(name: string, start: () => Promise<StoreRig>): voi
       fleet = await store.fleet();
       assert.deepEqual(fleet.replicas.get(gone.id), gone);
       assert.deepEqual([...fleet.quarantines.values()], [make.rule('two')], 'drops come first');
+      assert.deepEqual([...fleet.holds.values()], [make.hold('globex')]);
       assert.deepEqual([...fleet.services.keys()], ['records']);
     });
 

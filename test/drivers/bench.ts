@@ -1,5 +1,5 @@
 // The process driver on a bench: a temporary folder, a real clock, and a sure way to clean up.
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import type { Clock, Log } from '../../src/world/clock.ts';
 import type { ReplicaOrder, Runtime } from '../../src/world/runtime.ts';
 import type { Answer, Habit, RuntimeBench } from '../contract/runtime.ts';
 
-export const PROGRAM = fileURLToPath(new URL('programs/replica.ts', import.meta.url));
+export const PROGRAM = fileURLToPath(new URL('programs/replica.mjs', import.meta.url));
 const UNTIL_MS = 20_000;
 
 export const realClock: Clock = {
@@ -116,12 +116,20 @@ export async function openBench(): Promise<ProcessBench> {
     until,
     async dispose() {
       for (const each of opened) await each.close();
-      const last = await openProcessRuntime(options);
-      await last.adopt(new Set());
-      await last.close();
+      if (hasRecords(options.dir)) {
+        const last = await openProcessRuntime(options);
+        await last.adopt(new Set());
+        await last.close();
+      }
       await rm(dir, { recursive: true, force: true });
     },
   };
+}
+
+/** What has none has ended, or is found by the runner of the tests. */
+function hasRecords(dir: string): boolean {
+  const folder = join(dir, 'replicas');
+  return existsSync(folder) && readdirSync(folder).length > 0;
 }
 
 async function ask(

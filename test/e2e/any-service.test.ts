@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import type { Status } from '../../src/api/contract.ts';
 import { signalProcess } from '../../src/cli/processes.ts';
 import { ownProcesses } from '../../src/cli/up/own.ts';
+import { placeStoreIn } from '../store/template.ts';
 import { installInto } from './bad/installed.ts';
 import { kintsugi, run } from './bad/run.ts';
 import type { Ran } from './bad/run.ts';
@@ -50,6 +51,7 @@ async function findPython(): Promise<string | undefined> {
 if (linux === false) {
   before(async () => {
     python = await findPython();
+    await placeStoreIn(state);
     ports = [
       '--gateway-port',
       String(await freePort()),

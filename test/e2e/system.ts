@@ -13,6 +13,7 @@ import type { ReplicaSummary, Status } from '../../src/api/contract.ts';
 import { ownProcesses } from '../../src/cli/up/own.ts';
 import { signalProcess } from '../../src/cli/processes.ts';
 import { readOperatorToken } from '../../src/api/token.ts';
+import { placeStoreIn } from '../store/template.ts';
 import { kintsugi } from './commands.ts';
 import type { Ran } from './commands.ts';
 import { writeManifest } from './manifest.ts';
@@ -80,6 +81,7 @@ export async function startSystem(): Promise<System> {
     rmSync(base, { recursive: true, force: true, maxRetries: 5 });
   };
   try {
+    await placeStoreIn(stateDir);
     const [gatewayPort, controlPort] = await Promise.all([freePort(), freePort()]);
     const up = await cli(
       ...['--gateway-port', String(gatewayPort), '--control-port', String(controlPort)],

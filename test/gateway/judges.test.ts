@@ -2,7 +2,13 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
-import { admit, keepTenants, openAdmission, release } from '../../src/gateway/admission.ts';
+import {
+  accountOf,
+  admit,
+  keepTenants,
+  openAdmission,
+  release,
+} from '../../src/gateway/admission.ts';
 import { pick } from '../../src/gateway/balance.ts';
 import {
   dueProbes,
@@ -420,36 +426,36 @@ describe('admission', () => {
   test('AD1: concurrency is given back by release, rate by time only', () => {
     const a = openAdmission(1);
     const t = tenant({ burst: 100, concurrency: 1 });
-    assert.equal(admit(a, t, 0).kind, 'admitted');
-    const full = admit(a, t, 0);
+    assert.equal(admit(accountOf(a, t), 0).kind, 'admitted');
+    const full = admit(accountOf(a, t), 0);
     assert.equal(full.kind === 'limited' && full.reason, 'concurrency');
-    release(a, t);
-    assert.equal(admit(a, t, 0).kind, 'admitted');
+    release(accountOf(a, t));
+    assert.equal(admit(accountOf(a, t), 0).kind, 'admitted');
     const r = openAdmission(1);
-    admit(r, tenant({}), 0);
-    admit(r, tenant({}), 0);
-    const dry = admit(r, tenant({}), 0);
+    admit(accountOf(r, tenant({})), 0);
+    admit(accountOf(r, tenant({})), 0);
+    const dry = admit(accountOf(r, tenant({})), 0);
     assert.deepEqual(dry, { kind: 'limited', reason: 'rate', retryAfterMs: 100 });
-    assert.equal(admit(r, tenant({}), 100).kind, 'admitted');
+    assert.equal(admit(accountOf(r, tenant({})), 100).kind, 'admitted');
   });
 
   test('AD2: two workers share a limit, each at least 1', () => {
     const a = openAdmission(2);
     const t = tenant({ burst: 4, concurrency: 100 });
-    assert.equal(admit(a, t, 0).kind, 'admitted');
-    assert.equal(admit(a, t, 0).kind, 'admitted');
-    assert.equal(admit(a, t, 0).kind, 'limited');
-    assert.equal(admit(openAdmission(64), tenant({ burst: 1 }), 0).kind, 'admitted');
+    assert.equal(admit(accountOf(a, t), 0).kind, 'admitted');
+    assert.equal(admit(accountOf(a, t), 0).kind, 'admitted');
+    assert.equal(admit(accountOf(a, t), 0).kind, 'limited');
+    assert.equal(admit(accountOf(openAdmission(64), tenant({ burst: 1 })), 0).kind, 'admitted');
   });
 
   test('AD3: a new limit keeps the count; a tenant that is gone is forgotten when empty', () => {
     const a = openAdmission(1);
-    admit(a, tenant({ burst: 10 }), 0);
-    const full = admit(a, tenant({ burst: 10, concurrency: 1 }), 0);
+    admit(accountOf(a, tenant({ burst: 10 })), 0);
+    const full = admit(accountOf(a, tenant({ burst: 10, concurrency: 1 })), 0);
     assert.equal(full.kind, 'limited');
     keepTenants(a, new Map());
     assert.equal(a.accounts.size, 1);
-    release(a, tenant({}));
+    release(accountOf(a, tenant({})));
     keepTenants(a, new Map());
     assert.equal(a.accounts.size, 0);
   });

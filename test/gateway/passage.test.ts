@@ -5,8 +5,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { Socket } from 'node:net';
 import { afterEach, describe, test } from 'node:test';
+import { accountOf, openAdmission } from '../../src/gateway/admission.ts';
 import { Backend } from '../../src/gateway/backend.ts';
 import { openCounters } from '../../src/gateway/counters.ts';
+import { flowOf } from '../../src/gateway/flow.ts';
 import { Head } from '../../src/gateway/http/head.ts';
 import type {
   AttemptEnd,
@@ -16,15 +18,17 @@ import type {
   OwnAnswer,
   Verdict,
 } from '../../src/gateway/http/hooks.ts';
-import { NO_NAMES } from '../../src/gateway/http/names.ts';
 import { parseRequest } from '../../src/gateway/http/parse-head.ts';
 import { openUpstreams, REQUEST_HEAD } from '../../src/gateway/http/server.ts';
 import type { UpstreamPool } from '../../src/gateway/http/upstream-pool.ts';
 import type { Guest } from '../../src/gateway/lane.ts';
 import { Passage } from '../../src/gateway/passage.ts';
-import { openPoison } from '../../src/gateway/poison.ts';
+import { noteAnswered, noteDeath, openPoison } from '../../src/gateway/poison.ts';
+import type { PoisonState } from '../../src/gateway/poison.ts';
+import type { Principal } from '../../src/gateway/principals.ts';
 import { openProxy } from '../../src/gateway/proxy.ts';
 import { openBudget } from '../../src/gateway/retry.ts';
+import { Targets } from '../../src/gateway/targets.ts';
 import { lookAt } from '../../src/gateway/look.ts';
 import type { Look } from '../../src/gateway/look.ts';
 import { asReplicaId, releaseId, serviceName, tenantId } from '../../src/model/ids.ts';
@@ -79,13 +83,14 @@ interface Bench {
   readonly sent: Sent[];
   readonly events: GatewayEvent[];
   look: Look;
-  start(method?: string): { client: FakeClient; over: () => number };
+  readonly poison: PoisonState;
+  start(method?: string, path?: string): { client: FakeClient; over: () => number };
   readonly counters: ReturnType<typeof openCounters>;
 }
 
-function headOf(method: string): Head {
+function headOf(method: string, path: string): Head {
   const head = new Head(REQUEST_HEAD);
-  const text = Buffer.from(`${method} /api/x HTTP/1.1\r\nhost: h\r\n\r\n`);
+  const text = Buffer.from(`${method} ${path} HTTP/1.1\r\nhost: h\r\n\r\n`);
   parseRequest(head, text, text.length);
   return head;
 }
@@ -114,43 +119,39 @@ function bench(count: number): Bench {
     sent,
     events,
     counters,
+    poison,
     look: { kind: 'answered', status: 200 },
-    start(method = 'GET') {
-      let over = 0;
+    start(method = 'GET', path = '/api/x') {
       const [route] = service.prefixes;
       assert.ok(route !== undefined);
-      const client = new FakeClient(method, sent);
+      const client = new FakeClient(method, sent, path);
+      const account = accountOf(openAdmission(1), TENANT);
+      const entry = { service, route, assertionKey: createSecretKey(randomBytes(32)) };
+      const principal: Principal = {
+        kind: 'known',
+        tenant: TENANT,
+        account,
+        subject: 'key:1',
+        roles: [],
+        expiresAtMs: Number.POSITIVE_INFINITY,
+        flows: new Map(),
+      };
+      const target = new Targets().find(client.head);
+      assert.ok(target !== undefined);
+      account.inside = 1;
       const passage = new Passage(
         { nowMs, counters, budget: () => budget, poison },
-        {
-          view: client,
-          method,
-          backend,
-          entry: { service, route, assertionKey: createSecretKey(randomBytes(32)) },
-          tenant: TENANT,
-          requestId: `request-${sent.length}`,
-          path: '/api/x',
-          lines: '',
-          plan: { ...PLAN, totalTimeoutMs: route.timeoutMs },
-          idempotent: method === 'GET',
-          onOver: () => (over += 1),
-        },
+        client,
+        flowOf(principal, entry, backend),
+        target,
+        { requestId: `request-${sent.length}`, add: '', own: '', trace: undefined },
       );
       client.begin(passage);
-      return { client, over: () => over };
+      return { client, over: () => 1 - account.inside };
     },
   };
   return made;
 }
-
-const PLAN = {
-  dropFromRequest: NO_NAMES,
-  dropFromAnswer: NO_NAMES,
-  replayBytesMax: 1_000,
-  bodyBytesMax: 1_000,
-  headTimeoutMs: Number.POSITIVE_INFINITY,
-  bodyIdleMs: 1_000,
-};
 
 /** The forwarder without its sockets: attempts end as the test says. */
 class FakeClient implements ExchangeView {
@@ -159,7 +160,11 @@ class FakeClient implements ExchangeView {
   readonly startedMs = performance.now();
   turnMs = this.startedMs;
   replayable = true;
+  readonly scheme = 'http';
+  readonly peer = undefined;
   tag: unknown;
+  memo: unknown;
+  answerLines = '';
   status = 0;
   text = '';
   ended = false;
@@ -170,8 +175,8 @@ class FakeClient implements ExchangeView {
   #running: Sent | undefined;
   #deadline: NodeJS.Timeout | undefined;
 
-  constructor(method: string, sent: Sent[]) {
-    this.head = headOf(method);
+  constructor(method: string, sent: Sent[], path = '/api/x') {
+    this.head = headOf(method, path);
     this.#sent = sent;
   }
 
@@ -347,6 +352,61 @@ describe('passage', () => {
     broken(b.sent[1]);
     assert.equal(b.sent.length, 2);
     assert.equal(client.status, 502);
+  });
+
+  test('PS6: inside two deaths of which another is found guilty, it is tried once more', async () => {
+    const b = bench(5);
+    b.look = { kind: 'refused' };
+    // The usual traffic, so that being in both crowds by chance is unlikely.
+    for (let i = 0; i < 500; i += 1) noteAnswered(b.poison, 'acme records GET /api/fine', 0);
+    for (let i = 0; i < 500; i += 1) noteAnswered(b.poison, 'acme records GET /api/x', 0);
+    const { client } = b.start('GET', '/api/x');
+    const first = b.sent[0];
+    broken(first);
+    broken(b.sent[1]);
+    assert.equal(client.ended, false);
+    assert.equal(b.sent.length, 2);
+    // The verdict comes with the word of another worker.
+    for (const sent of b.sent.slice(0, 2)) {
+      const lane = [...b.backend.lanes.values()].find((l) => l.pool === sent.to);
+      assert.ok(lane !== undefined);
+      const suspect = { tenant: TENANT.id, service: serviceName('records'), method: 'POST' };
+      const suspects = [{ ...suspect, route: '/api/poison', requestId: 'guilty' }];
+      noteDeath(b.poison, { atMs: performance.now(), replica: lane.id, suspects });
+    }
+    assert.equal(b.poison.held.size, 1);
+    await until('tried a third time', () => b.sent.length === 3);
+    // A third death is the last one, whoever was guilty of the others.
+    broken(b.sent[2]);
+    assert.equal(client.status, 502);
+    assert.equal(b.sent.length, 3);
+  });
+
+  test('PS6: inside two deaths of which nobody is found guilty, it ends as before, in time', async () => {
+    const b = bench(5);
+    b.look = { kind: 'refused' };
+    for (let i = 0; i < 100; i += 1) noteAnswered(b.poison, 'acme records GET /api/x', 0);
+    const { client } = b.start('GET', '/api/x');
+    broken(b.sent[0]);
+    broken(b.sent[1]);
+    await until('answered', () => client.ended);
+    assert.equal(client.status, 502);
+    assert.match(client.text, /replica-broke/u);
+    assert.equal(b.sent.length, 2);
+  });
+
+  test('PS6: found guilty itself, it is not tried again, nor is what must not be repeated', async () => {
+    const b = bench(5);
+    b.look = { kind: 'refused' };
+    const { client } = b.start('GET', '/api/x');
+    broken(b.sent[0]);
+    broken(b.sent[1]);
+    await until('answered', () => client.ended);
+    assert.ok(b.poison.held.has('acme records GET /api/x'));
+    assert.equal(b.sent.length, 2);
+    const posted = b.start('POST', '/api/y');
+    broken(b.sent[2]);
+    assert.equal(posted.client.status, 502);
   });
 
   test('a replica that talks nonsense is no death, and a second one is told as what it is', () => {

@@ -17,6 +17,8 @@ import type { GatewayWorker } from '../../src/gateway/worker.ts';
 import { asReplicaId, releaseId, serviceName, tenantId } from '../../src/model/ids.ts';
 import type {
   JwtRule,
+  PrefixRoute,
+  ObserveRule,
   ReplicaRoute,
   RoutingTable,
   ServiceRoute,
@@ -82,6 +84,11 @@ export interface TableChange {
   readonly tenant?: Partial<TenantRoute>;
   readonly regions?: Readonly<Record<string, string>>;
   readonly jwt?: readonly JwtRule[];
+  readonly observe?: ObserveRule;
+  /** In place of `/api`. */
+  readonly prefixes?: readonly PrefixRoute[];
+  /** Changes of tenants by their ids, beside `tenant`, which is acme. */
+  readonly tenants?: Readonly<Record<string, Partial<TenantRoute>>>;
 }
 
 export interface SendOptions {
@@ -204,10 +211,12 @@ export async function openRig(options: RigOptions): Promise<Rig> {
           ? []
           : [{ id: key.id, mac: keyMac(PEPPER, key.secret), expiresAtMs: undefined }];
       const change2 = tenant === 'acme' ? { ...options.tenant, ...current.tenant } : {};
-      return { ...tenantOf(tenant), keys: rules, ...change2 };
+      return { ...tenantOf(tenant), keys: rules, ...change2, ...current.tenants?.[tenant] };
     });
-    const { quarantines = [], jwt = [] } = current;
-    return { v: 1, version, services: [service], tenants, quarantines, jwt, retryBudget: 0.2 };
+    const { quarantines = [], jwt = [], observe } = current;
+    const rest = observe === undefined ? {} : { observe };
+    const services = [service];
+    return { v: 1, version, services, tenants, quarantines, jwt, retryBudget: 0.2, ...rest };
   };
   const stateFolder = join(folder, 'gateway');
   const warn = (text: string): void => console.error(text);
@@ -310,7 +319,9 @@ function serviceOf(
   const listed = replicas.filter((r) => change.only?.includes(r.id) ?? true);
   return {
     name: SERVICE,
-    prefixes: [{ prefix: '/api', timeoutMs: options.timeoutMs ?? 10_000, retry: true }],
+    prefixes: change.prefixes ?? [
+      { prefix: '/api', timeoutMs: options.timeoutMs ?? 10_000, retry: true },
+    ],
     replicas: listed.map((r): ReplicaRoute => ({
       id: asReplicaId(r.id),
       release: releaseId('r1'),

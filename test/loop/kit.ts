@@ -181,6 +181,7 @@ export function fleetOf(
     ),
     releases: new Map(releases.map((r) => [r.id, r])),
     quarantines: new Map(),
+    holds: new Map(),
   };
 }
 

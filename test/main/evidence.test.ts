@@ -175,7 +175,8 @@ describe('an outage of the ledger', () => {
       const lease = { epoch: 1 };
       const failed = { kind: 'failed', reason: 'its folder is gone' } as const;
       const broken = { ...core, size: core.size, stats: () => ({ state: failed }) };
-      const parts = { world: { ...world, store, ledger }, lease, evidence };
+      const gateways = { onSignal: () => () => undefined };
+      const parts = { world: { ...world, store, ledger, gateways }, lease, evidence };
       const away = { ...parts, log: { ...broken, checkpoint: () => core.checkpoint() } };
       await startChores(away as unknown as Parameters<typeof startChores>[0]).end();
       assert.ok(disk.settings.get('ledger.outage') !== undefined);

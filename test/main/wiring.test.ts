@@ -1,6 +1,7 @@
 // What `src/main` adds of its own: the book from the manifest, keys, the routing table, orders, and
 // who may lead. Real folders, the store in memory.
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync, statSync, writeFileSync, mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -314,8 +315,8 @@ describe('ledger.ts and jwt.ts', () => {
       path,
       JSON.stringify({
         keys: [
-          { kty: 'OKP', x: 'public' },
-          { kty: 'OKP', x: 'p', d: 'private' },
+          generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }),
+          generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }),
         ],
       }),
     );

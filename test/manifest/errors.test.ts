@@ -3,8 +3,10 @@ import { test } from 'node:test';
 import { PROBLEM_CODES } from '../../src/manifest/problem.ts';
 import { SERVER, folder } from './fixture.ts';
 
-/** Manifest → the whole message, one for each code. */
-const GOLDEN: Readonly<Record<string, readonly [string, string]>> = {
+const POLICED = `name: hello\ngateway: { policy: routes.cedar }\n${SERVER}`;
+
+/** Manifest → the whole message, one for each code; third, the file of policies that it names. */
+const GOLDEN: Readonly<Record<string, readonly [string, string, string?]>> = {
   KIN_MANIFEST_SYNTAX: [
     'name: hello\nservices:\n\tweb: {}\n',
     `kintsugi.yaml:3:1 KIN_MANIFEST_SYNTAX
@@ -69,12 +71,34 @@ const GOLDEN: Readonly<Record<string, readonly [string, string]>> = {
     `kintsugi.yaml:2:56 KIN_MANIFEST_NOT_FOUND
   services.web.source: found "./nowhere", which is not a folder, expected a folder that exists`,
   ],
+  KIN_POLICY_SYNTAX: [
+    POLICED,
+    `routes.cedar:2:28 KIN_POLICY_SYNTAX
+  file: found an invalid variable in the policy scope: resourc (policy scopes must contain ` +
+      'a `principal`, `action`, and `resource` element in that order), expected Cedar policies, ' +
+      'each ended by ";"',
+    '// all\npermit (principal, action, resourc);\n',
+  ],
+  KIN_POLICY_REFERENCE: [
+    POLICED,
+    `routes.cedar:3:1 KIN_POLICY_REFERENCE
+  readers: found Action::"GTE", expected an action (GET, HEAD, OPTIONS, POST, PUT, ` +
+      'PATCH, DELETE, OTHER, read, write)\n  did you mean Action::"GET"?',
+    '\n\n@id("readers") permit (principal, action == Action::"GTE", resource);\n',
+  ],
+  KIN_POLICY_UNDECIDABLE: [
+    POLICED,
+    `routes.cedar:1:1 KIN_POLICY_UNDECIDABLE
+  policy 1: found \`context.mfa\`, expected only \`action\` and \`resource\`: ` +
+      'the gateway decides by role, route and method',
+    'permit (principal, action, resource) when { context.mfa };',
+  ],
 };
 
 for (const code of PROBLEM_CODES) {
   test(`PR1: the message of ${code} says place, found, expected and suggestion`, async (t) => {
-    const { problems } = await folder(t);
-    const [text, message] = GOLDEN[code] ?? ['', ''];
+    const [text, message, policy = ''] = GOLDEN[code] ?? ['', ''];
+    const { problems } = await folder(t, { 'server.js': '', 'routes.cedar': policy });
     assert.equal((await problems(text)).text, `1 problem in the manifest\n${message}`);
   });
 }

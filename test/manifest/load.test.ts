@@ -65,6 +65,19 @@ test('LD2: a manifest of two lines has every default filled in', async (t) => {
     workers: 2,
     jwt: [],
     retryBudget: 0.2,
+    accessLog: {
+      enabled: true,
+      query: [],
+      headers: [],
+      mask: [],
+      paths: 'folded',
+      sample: 1,
+      maxBytes: 67_108_864,
+      files: 5,
+    },
+    tracing: { headers: new Map(), ratio: 0.1 },
+    serverTiming: 'on-demand',
+    metrics: { tenants: 50 },
   });
   assert.deepEqual(manifest.control, { host: '127.0.0.1', port: 8081 });
   const web = manifest.services.get(serviceName('web'));

@@ -19,7 +19,8 @@ import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
-let out = '';
+const out = mkdtempSync(join(tmpdir(), 'kintsugi-build-'));
+after(() => rmSync(out, { recursive: true, force: true }));
 
 interface Ran {
   readonly status: number | null;
@@ -61,11 +62,7 @@ function build(...names: readonly string[]): void {
 }
 
 describe('the built libraries', () => {
-  before(() => {
-    out = mkdtempSync(join(tmpdir(), 'kintsugi-build-'));
-    build('ledger', 'sdk');
-  });
-  after(() => rmSync(out, { recursive: true, force: true }));
+  before(() => build('ledger', 'sdk'));
 
   for (const name of ['ledger', 'sdk'])
     test(`B1: @kintsugi/${name} installs from its tarball alone, without a network`, () => {
@@ -110,11 +107,8 @@ function assertLean(name: string): void {
 }
 
 describe('the built control plane', () => {
-  before(() => {
-    out = mkdtempSync(join(tmpdir(), 'kintsugi-build-'));
-    build('ledger', 'kintsugi');
-  });
-  after(() => rmSync(out, { recursive: true, force: true }));
+  // Carries the ledger that the libraries' build has left beside it.
+  before(() => build('kintsugi'));
 
   test('B1: carries no source, no tests, and nothing of the build', () => assertLean('kintsugi'));
 

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
@@ -153,6 +153,46 @@ describe('the test runner', () => {
       assert.equal(isAlive(Number(readFileSync(join(folder, 'pid'), 'utf8'))), false);
     });
   });
+
+  test('with --times it says what each file used, its children included', (context) => {
+    if (process.platform !== 'linux') {
+      context.skip('needs /proc');
+      return;
+    }
+    const spin = (ms: number): string =>
+      `for (const end = Date.now() + ${ms}; Date.now() < end; ) Math.sqrt(2);`;
+    const burns = `import { spawnSync } from 'node:child_process';
+      ${HEAD}test('burns', () => {
+        spawnSync(process.execPath, ['-e', ${JSON.stringify(spin(800))}]);
+      });`;
+    running(
+      { 'test/idle.test.ts': PASSES, 'test/burns.test.ts': burns },
+      ({ said }) => {
+        const used = (what: string): number =>
+          Number(new RegExp(`^ +([\\d.]+)  ${what}$`, 'mu').exec(said)?.[1]);
+        const [idle, burnt] = [used('test/idle\\.test\\.ts'), used('test/burns\\.test\\.ts')];
+        assert.ok(burnt > idle, said);
+        assert.ok(used('all 2 files') >= burnt, said);
+      },
+      '--times',
+    );
+  });
+
+  test('files of one run share a folder for what is made once, and it is gone afterwards', () =>
+    running(
+      {
+        'test/a.test.ts': `import { writeFileSync } from 'node:fs';
+          ${HEAD}test('x', () => {
+            const { KINTSUGI_TEST_TEMPLATES: dir, FOLDER } = process.env;
+            writeFileSync(dir + '/made', '');
+            writeFileSync(FOLDER + '/where', dir);
+          });`,
+      },
+      ({ status, said }, folder) => {
+        assert.equal(status, 0, said);
+        assert.equal(existsSync(readFileSync(join(folder, 'where'), 'utf8')), false);
+      },
+    ));
 });
 
 /** A process that waits to be reaped is not alive. */

@@ -4,6 +4,7 @@
 import type { CheckId, ReplicaId, ServiceName } from '../../src/model/ids.ts';
 import type { IncidentState } from '../../src/model/incident.ts';
 import type { Plan, Step } from '../../src/model/plan.ts';
+import { holdId } from '../../src/model/hold.ts';
 import { quarantineId } from '../../src/model/quarantine.ts';
 import type { Receipt } from '../../src/model/receipt.ts';
 import { mayBecome } from '../../src/model/replica.ts';
@@ -222,8 +223,13 @@ class AllCheckers implements Checkers {
     }
     this.#version = table.version;
     for (const route of table.services) this.#checkShift(before, table, route.name);
-    const held = new Set<string>(table.quarantines.map((rule) => rule.id));
-    for (const id of this.#sim.disk.quarantines.keys()) {
+    const ruled = new Set<string>((table.tenantRules ?? []).map((rule) => holdId(rule.tenant)));
+    const held = new Set<string>([...table.quarantines.map((rule) => rule.id), ...ruled]);
+    const written = [...this.#sim.disk.quarantines.keys(), ...this.#sim.disk.holds.keys()];
+    for (const id of this.#quarantinedAtMs.keys()) {
+      if (!written.includes(id)) this.#quarantinedAtMs.delete(id);
+    }
+    for (const id of written) {
       const sinceMs = this.#quarantinedAtMs.get(id);
       if (sinceMs === undefined) this.#quarantinedAtMs.set(id, this.#sim.nowMs);
       else if (!held.has(id) && this.#sim.nowMs - sinceMs > 1_000) {

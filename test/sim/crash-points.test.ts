@@ -77,6 +77,27 @@ const CASES: readonly Case[] = [
     right: (sim) => sim.disk.quarantines.size === 1,
   },
   {
+    playbook: 'hold-tenant',
+    fault: (sim) => {
+      const [tenant] = sim.manifest.tenants.keys();
+      if (tenant === undefined) return;
+      const mode = { kind: 'throttle', ratePerSecond: 5 } as const;
+      const ask = {
+        kind: 'hold-tenant',
+        tenant,
+        mode,
+        reason: 'a test',
+        forMs: undefined,
+      } as const;
+      sim.loop?.change(ask, 'a person');
+    },
+    endsMs: 30_000,
+    // The very first point may be before the request was durable: then it never happened.
+    right: (sim) =>
+      sim.disk.holds.size === 1 ||
+      ![...sim.disk.runs.values()].some((run) => run.plan.playbook === 'hold-tenant'),
+  },
+  {
     playbook: 'enforce-control',
     fault: rlsOff('invoices'),
     endsMs: 40_000,
@@ -125,7 +146,7 @@ function assertRight(each: Case, sim: Simulation, where: string): void {
 
 describe('the control plane, killed at every step boundary', () => {
   for (const each of CASES) {
-    const what = typeof each.fault === 'function' ? 'errors of a new release' : each.fault.kind;
+    const what = typeof each.fault === 'function' ? 'what a person did' : each.fault.kind;
     it(`of a ${each.playbook} run after ${what}`, async () => {
       const { sim, passed } = await playOnce(each, -1);
       assertRight(each, sim, 'never');

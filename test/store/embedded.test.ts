@@ -16,6 +16,7 @@ import { ownIdentity } from '../../src/world/real/identity.ts';
 import { SILENT } from '../../src/world/real/log.ts';
 import type { Store } from '../../src/world/store.ts';
 import { storeContract } from '../contract/store.ts';
+import { placeStore } from './template.ts';
 import * as make from '../contract/store-values.ts';
 
 const WRITER = fileURLToPath(new URL('./programs/writer.ts', import.meta.url));
@@ -29,7 +30,7 @@ const template = join(base, 'template');
 const children = new Set<ChildProcess>();
 
 before(async () => {
-  await (await open(template)).close();
+  if (!(await placeStore(template))) await (await open(template)).close();
 });
 after(() => {
   for (const child of children) child.kill('SIGKILL');

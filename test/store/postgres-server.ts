@@ -1,9 +1,11 @@
 // A real PostgreSQL server for a test: the one of the example, on a fresh folder and a free port,
 // with the clinic's roles and schema. KINTSUGI_TEST_DATABASE_URL (a superuser's) names another;
 // then only what needs no clinic is tested there.
+import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,6 +14,7 @@ import { Client } from 'pg';
 import { chooseAccount, prepareHome } from '../../examples/clinic/services/postgres/account.ts';
 import { prepareBinaries } from '../../examples/clinic/services/postgres/binaries.ts';
 import * as cluster from '../../examples/clinic/services/postgres/cluster.ts';
+import { templateOf } from './template.ts';
 
 export interface TestServer {
   /** URL of a superuser for this database. */
@@ -47,12 +50,11 @@ async function startIn(base: string): Promise<TestServer> {
   const account = chooseAccount();
   const home = prepareHome(join(base, 'home'), account).path;
   const binaries = prepareBinaries(home, account);
-  const [superuser, owner, app] = [secret(), secret(), secret()];
   const port = await freePort();
-  const passwords = { superuser, owner, app };
   const onChild = (): void => undefined;
+  const passwords = await makeCluster({ home, account, binaries, port, onChild });
+  const { superuser, owner, app } = passwords;
   const options = { home, account, binaries, port, passwords, onChild };
-  await cluster.createOnce(options);
   const data = cluster.dataFolderOf(home);
   let child = cluster.startServer(options, data, port);
   const killNow = (): void => void child.kill('SIGQUIT');
@@ -85,6 +87,31 @@ async function startIn(base: string): Promise<TestServer> {
       rmSync(base, { recursive: true, force: true });
     },
   };
+}
+
+/** One that was made for an earlier file of this run, with its passwords, or a new one. */
+async function makeCluster(
+  options: Omit<cluster.ClusterOptions, 'passwords'>,
+): Promise<cluster.Passwords> {
+  const own = { superuser: secret(), owner: secret(), app: secret() };
+  const data = cluster.dataFolderOf(options.home);
+  const template = await templateOf('cluster', async (fresh) => {
+    await cluster.createOnce({ ...options, passwords: own });
+    mkdirSync(fresh, { mode: 0o700 });
+    copyOwned(data, join(fresh, 'data'));
+    writeFileSync(join(fresh, 'passwords'), JSON.stringify(own), { mode: 0o600 });
+  });
+  if (template === undefined) {
+    await cluster.createOnce({ ...options, passwords: own });
+    return own;
+  }
+  if (!existsSync(data)) copyOwned(join(template, 'data'), data);
+  return JSON.parse(readFileSync(join(template, 'passwords'), 'utf8')) as cluster.Passwords;
+}
+
+/** With owners and modes: run by root, the files belong to another user. */
+function copyOwned(from: string, to: string): void {
+  execFileSync('cp', ['-a', from, to]);
 }
 
 export async function query(

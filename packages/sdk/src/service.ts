@@ -49,8 +49,11 @@ export interface Service {
   /** Drains and resolves; it does not exit the process (the signal handlers do). */
   drain(): Promise<DrainReport>;
   audit(entry: AuditEntry): 'queued' | 'dropped' | 'logged';
-  /** Call it when a dependency failed under a request: it is checked at once. */
-  suspect(dependency: string): void;
+  /**
+   * Call it when a dependency failed under a request: it is checked at once. With the response of
+   * that request, before its head is sent, the gateway learns that a 5xx is not its fault.
+   */
+  suspect(dependency: string, response?: ServerResponse): void;
   readonly readiness: Pick<Readiness, 'status' | 'dependencies' | 'onChange'>;
 }
 
@@ -111,8 +114,20 @@ export function createService(options: ServiceOptions = {}): Service {
       if (result !== 'queued') log.audit(entry.action, { event });
       return result;
     },
-    suspect: (dependency) => readiness.suspect(dependency),
+    suspect(dependency, response) {
+      readiness.suspect(dependency);
+      if (response !== undefined) blame(dependency, response);
+    },
   };
+}
+
+/** Read by the gateway, which does not pass it on. */
+const DEPENDENCY_FAILED = 'x-kintsugi-dependency-failed';
+
+/** A name that is none, or an answer that has begun, says nothing rather than to break it. */
+function blame(dependency: string, response: ServerResponse): void {
+  const isName = /^[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?$/u.test(dependency);
+  if (isName && !response.headersSent) response.setHeader(DEPENDENCY_FAILED, dependency);
 }
 
 function chooseTrust(kind: Trust['kind'], environment: Environment): Trust {

@@ -6,6 +6,8 @@
 // T3. It lives 30 s; 5 s of clock skew are forgiven in both directions, not more.
 // T4. A plain header that contradicts the assertion refuses the request: two truths are none.
 // T5. Outside a request there is no tenant: `currentTenant()` throws instead of guessing.
+// T6. An assertion that serves several requests has `*` for a request id; the id is in the header
+//     `x-request-id` then, and is as little a proof as it ever was: clients may choose it.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHmac, timingSafeEqual, type KeyObject } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
@@ -20,6 +22,9 @@ export interface Tenant {
   readonly region: string;
   readonly requestId: string;
 }
+
+/** In the place of a request id in an assertion: see `x-request-id`, which the gateway sets. */
+export const ANY_REQUEST = '*';
 
 export interface AssertionClaims extends Tenant {
   /** Name of the one service that may accept the assertion. */
@@ -105,7 +110,10 @@ export function tenantFromRequest(
   if (verdict.kind === 'refused') return verdict;
   const plain = header(request, 'x-kintsugi-tenant');
   const contradicted = plain !== undefined && plain !== verdict.tenant.tenant;
-  return contradicted ? refused('contradicted') : verdict;
+  if (contradicted) return refused('contradicted');
+  if (verdict.tenant.requestId !== ANY_REQUEST) return verdict;
+  const requestId = header(request, 'x-request-id') ?? 'none';
+  return { kind: 'accepted', tenant: { ...verdict.tenant, requestId } };
 }
 
 function tenantFromHeaders(request: IncomingMessage): AssertionVerdict {

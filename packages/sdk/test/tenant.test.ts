@@ -85,6 +85,19 @@ describe('tenant assertion', () => {
     });
   });
 
+  it('T6 takes the request id from its header where the assertion is for any request', () => {
+    const trust = { kind: 'assertion', key, service: 'records' } as const;
+    const shared = signAssertion({ ...claims, requestId: '*' }, key);
+    const idOf = (headers: Record<string, string>): string | undefined => {
+      const verdict = tenantFromRequest(requestWith(headers), trust, nowMs);
+      return verdict.kind === 'accepted' ? verdict.tenant.requestId : undefined;
+    };
+    assert.equal(idOf({ 'x-kintsugi-assertion': shared, 'x-request-id': 'r-2' }), 'r-2');
+    assert.equal(idOf({ 'x-kintsugi-assertion': shared }), 'none');
+    const own = signAssertion(claims, key);
+    assert.equal(idOf({ 'x-kintsugi-assertion': own, 'x-request-id': 'r-2' }), 'r-1');
+  });
+
   it('T5 knows no tenant outside a request, and the right one inside, across awaits', async () => {
     assert.throws(() => currentTenant(), { code: 'KIN_SDK_NO_TENANT' });
     const inside = async (tenant: string): Promise<string> =>

@@ -14,7 +14,7 @@ export interface LogsOptions {
 }
 
 const POLL_MS = 500;
-const OWN = /^(?:controller|init|gateway(?:-\d+)?)$/u;
+const OWN = /^(?:controller|init|gateway(?:-\d+)?|access(?:-gateway-\d+)?)$/u;
 
 export async function logsCommand(
   context: Context,

@@ -6,6 +6,8 @@ import { changesText, diffManifest, guessManifest, problemText } from '../../man
 import type { GuessQuestion, QuestionId } from '../../manifest/index.ts';
 import { ManifestErrors, loadManifestText } from '../../manifest/index.ts';
 import { KinError } from '../../model/errors.ts';
+import type { Manifest } from '../../model/manifest.ts';
+import { blastRadius, blastText } from '../../model/shards.ts';
 import { MANIFEST_NAME, manifestPath, stateDirOf, tryConnect } from '../connect.ts';
 import type { Context } from '../context.ts';
 import { answer } from '../context.ts';
@@ -42,22 +44,41 @@ export async function validateCommand(
 export async function planCommand(context: Context, manifest: string | undefined): Promise<number> {
   const path = manifestPath(context, manifest);
   const loaded = await loadFor(context, path);
+  const radius = blastOf(loaded.manifest);
   const connection = tryConnect(context, stateDirOf(context, path));
   if (connection === undefined) {
     const changes = diffManifest(undefined, loaded.manifest);
-    answer(context, { running: false, changes }, () => [
+    answer(context, { running: false, changes, ...radius }, () => [
       'nothing runs: `kintsugi up` would start all of it',
       '',
       ...changesText(loaded.manifest.name, changes).trimEnd().split('\n'),
+      ...blastLines(radius.blast),
     ]);
     return EXIT.ok;
   }
   const source = { path, text: readFileSync(path, 'utf8') };
   const plan = await connection.client.applyManifest(source, true);
-  answer(context, { running: true, changes: plan.changes }, () =>
-    showChanges(plan.changes, context.paint),
-  );
+  answer(context, { running: true, changes: plan.changes, ...radius }, () => [
+    ...showChanges(plan.changes, context.paint),
+    ...blastLines(radius.blast),
+  ]);
   return EXIT.ok;
+}
+
+type Blast = readonly { readonly service: string; readonly text: string }[];
+
+/** How far one tenant's trouble could reach: of the services that spread tenants over shards. */
+function blastOf(manifest: Manifest): { readonly blast?: Blast } {
+  const blast = [...manifest.services.values()].flatMap(({ name, shardSize, replicas }) => {
+    if (shardSize === undefined) return [];
+    return [{ service: name, text: blastText(blastRadius(replicas.min, shardSize)) }];
+  });
+  return blast.length === 0 ? {} : { blast };
+}
+
+function blastLines(blast: Blast = []): readonly string[] {
+  if (blast.length === 0) return [];
+  return ['', ...blast.map(({ service, text }) => `${service}: ${text}`)];
 }
 
 export interface InitOptions {

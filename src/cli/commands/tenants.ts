@@ -11,8 +11,12 @@ export async function tenantsCommand(context: Context): Promise<number> {
   return EXIT.ok;
 }
 
-export async function createKeyCommand(context: Context, tenant: string): Promise<number> {
-  const made = await connect(context).client.createKey(tenant);
+export async function createKeyCommand(
+  context: Context,
+  tenant: string,
+  roles: readonly string[],
+): Promise<number> {
+  const made = await connect(context).client.createKey(tenant, roles);
   answer(context, made, () => [
     `key ${made.id} of ${made.tenant}, shown this once:`,
     made.key,

@@ -1,5 +1,7 @@
 // How do the smaller answers look? Runs, releases, approvals, audit, tenants, changes, drills.
+import { heldText } from '../show/held.ts';
 import type {
+  KeySummary,
   ApprovalSummary,
   AuditReport,
   DrillSpec,
@@ -137,6 +139,11 @@ export function showAudit(report: AuditReport, paint: Paint): string[] {
   ];
 }
 
+function keyText({ id, createdAtMs, roles = [] }: KeySummary, nowMs: number): string {
+  const as = roles.length === 0 ? '' : ` as ${roles.join('+')}`;
+  return harmless(`${id}${as} (${ageText(nowMs - createdAtMs)})`);
+}
+
 export function showTenants(
   tenants: readonly TenantSummary[],
   nowMs: number,
@@ -152,10 +159,8 @@ export function showTenants(
       tenant.plan,
       tenant.isolation,
       tenant.frameworks.join(', '),
-      tenant.keys.map((key) => `${key.id} (${ageText(nowMs - key.createdAtMs)})`).join(', '),
-      tenant.quarantined.length === 0
-        ? ''
-        : paint.gold(`held back: ${harmless(tenant.quarantined.join(', '))}`),
+      tenant.keys.map((key) => keyText(key, nowMs)).join(', '),
+      heldText(tenant, nowMs, paint),
     ]),
   ]);
 }

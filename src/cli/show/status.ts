@@ -1,5 +1,6 @@
 // How does the status look in a terminal? What runs, where, since when, what is being healed. Pure:
 // a view in, lines out; the golden texts of the tests are exactly this.
+import { heldText } from '../show/held.ts';
 import type {
   ControlSummary,
   IncidentSummary,
@@ -100,6 +101,7 @@ export function serviceTable(services: readonly ServiceSummary[], paint: Paint):
       [
         service.paused ? paint.gold('paused') : '',
         service.rollingOut ? paint.cyan('rolling out') : '',
+        service.blast === undefined ? '' : paint.dim(service.blast),
       ]
         .filter((word) => word !== '')
         .join(' '),
@@ -224,9 +226,7 @@ function tenantLines(status: Status, paint: Paint): string[] {
       tenant.plan,
       tenant.status === 'active' ? paint.green('active') : paint.gold('suspended'),
       `${rateText(tenant.traffic.requestsPerSecond)} req/s`,
-      tenant.quarantined.length === 0
-        ? ''
-        : paint.gold(`held back: ${harmless(tenant.quarantined.join(', '))}`),
+      heldText(tenant, status.atMs, paint),
     ]),
   );
 }

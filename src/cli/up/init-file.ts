@@ -49,7 +49,7 @@ export function initChildren(
   manifest: Manifest,
 ): readonly InitChild[] {
   const paths = statePaths(stateDir);
-  const { host, port, workers } = manifest.gateway;
+  const { host, port, workers, tls, proxyProtocol } = manifest.gateway;
   const node = process.execPath;
   const child = (
     name: string,
@@ -74,6 +74,10 @@ export function initChildren(
         KINTSUGI_GATEWAY_STATE: paths.gateway,
         KINTSUGI_GATEWAY_WORKER: `gateway-${i + 1}`,
         KINTSUGI_GATEWAY_WORKERS: String(workers),
+        ...(tls === undefined ? {} : { KINTSUGI_GATEWAY_TLS: JSON.stringify(tls) }),
+        ...(proxyProtocol === undefined
+          ? {}
+          : { KINTSUGI_GATEWAY_PROXY_FROM: proxyProtocol.from.join(',') }),
       }),
     ),
   ];

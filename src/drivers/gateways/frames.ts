@@ -6,6 +6,7 @@ import type { ReplicaId } from '../../model/ids.ts';
 import { asReplicaId } from '../../model/ids.ts';
 import type { FromGateway, InFlight } from '../../model/routing.ts';
 import type { GatewayEvent, TrafficCell } from '../../model/signal.ts';
+import { areEdgeCells } from './edge-frame.ts';
 import type { GatewaySignal } from '../../world/gateways.ts';
 import { isRecord } from '../../gateway/lines.ts';
 
@@ -14,6 +15,9 @@ export type GatewayFrame =
   | { readonly kind: 'sdk'; readonly signal: GatewaySignal }
   | { readonly kind: 'malformed'; readonly why: string };
 
+/** A table has no more parts. */
+const WANTED_MAX = 8_192;
+
 type Fields = Readonly<Record<string, unknown>>;
 
 const EVENTS: ReadonlySet<unknown> = new Set([
@@ -21,6 +25,8 @@ const EVENTS: ReadonlySet<unknown> = new Set([
   'returned',
   'died-serving',
   'poison-held',
+  'crossed',
+  'keys-wanted',
 ]);
 
 const malformed = (why: string): GatewayFrame => ({ kind: 'malformed', why });
@@ -39,6 +45,12 @@ export function readFrame(value: unknown): GatewayFrame {
       return isCount(value['version'])
         ? { kind: 'applied', version: value['version'] }
         : malformed('applied without a version');
+    case 'want':
+      return readWant(value);
+    case 'refused':
+      return isCount(value['version']) && isText(value['reason'])
+        ? { kind: 'refused', version: value['version'], reason: value['reason'] }
+        : malformed('refused without a version and a reason');
     case 'flush':
       return readFlush(value);
     case 'event':
@@ -54,11 +66,21 @@ function readHello(value: Fields): GatewayFrame {
   return { kind: 'hello', worker, pid, version };
 }
 
+function readWant(value: Fields): GatewayFrame {
+  const { version, parts } = value as Partial<Record<'version' | 'parts', unknown>>;
+  const areParts = Array.isArray(parts) && parts.length <= WANTED_MAX && parts.every(isText);
+  if (!isCount(version) || !areParts) return malformed('want');
+  return { kind: 'want', version, parts };
+}
+
 function readFlush(value: Fields): GatewayFrame {
   const { cells, inFlight } = value as Partial<Record<'cells' | 'inFlight', unknown>>;
   if (!Array.isArray(cells) || !cells.every(isCell)) return malformed('flush cells');
   if (!Array.isArray(inFlight) || !inFlight.every(isInFlight)) return malformed('flush counts');
-  return { kind: 'flush', cells, inFlight };
+  // Gateways of before do not tell it.
+  const { edge = [] } = value as { readonly edge?: unknown };
+  if (!areEdgeCells(edge)) return malformed('flush edge');
+  return { kind: 'flush', cells, inFlight, edge };
 }
 
 function isCell(value: unknown): value is TrafficCell {
@@ -76,8 +98,11 @@ function isInFlight(value: unknown): value is InFlight {
 }
 
 function readEvent(value: unknown): GatewayFrame {
+  if (isRecord(value) && value['kind'] === 'certificate') return readCertificate(value);
   if (!isRecord(value) || !EVENTS.has(value['kind'])) return malformed('event of no known kind');
-  if (value['kind'] === 'poison-held') {
+  if (value['kind'] === 'crossed' || value['kind'] === 'keys-wanted') {
+    if (!isIdentityEvent(value)) return malformed('event of identity');
+  } else if (value['kind'] === 'poison-held') {
     if (!isSuspect(value['suspect'])) return malformed('event suspect');
   } else if (!isText(value['replica'])) {
     return malformed('event without a replica');
@@ -87,6 +112,32 @@ function readEvent(value: unknown): GatewayFrame {
     if (!Array.isArray(suspects) || !suspects.every(isSuspect)) return malformed('event suspects');
   }
   return { kind: 'event', event: value as unknown as GatewayEvent };
+}
+
+function readCertificate(value: Fields): GatewayFrame {
+  const { worker, file, hosts, notAfterMs, daysLeft, trouble } = value as Partial<
+    Record<'worker' | 'file' | 'hosts' | 'notAfterMs' | 'daysLeft' | 'trouble', unknown>
+  >;
+  const isLong = (text: unknown): boolean => typeof text === 'string' && text.length <= 4_096;
+  const areHosts = Array.isArray(hosts) && hosts.length <= 1_000 && hosts.every(isLong);
+  const isDays = typeof daysLeft === 'number' && Number.isInteger(daysLeft);
+  if (!isText(worker) || !isLong(file) || !areHosts || !isCount(notAfterMs) || !isDays) {
+    return malformed('event certificate');
+  }
+  if (trouble !== undefined && !isLong(trouble)) return malformed('event certificate trouble');
+  return { kind: 'event', event: value as unknown as GatewayEvent };
+}
+
+const CROSSINGS: ReadonlySet<unknown> = new Set([
+  'host-of-another',
+  'path-of-another',
+  'route-of-others',
+]);
+
+function isIdentityEvent(value: Fields): boolean {
+  if (value['kind'] === 'keys-wanted') return isText(value['issuer']);
+  const isOfTenant = isText(value['tenant']) && isText(value['service']);
+  return isOfTenant && CROSSINGS.has(value['crossing']) && isCount(value['requests']);
 }
 
 function isSuspect(value: unknown): boolean {

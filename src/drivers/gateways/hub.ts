@@ -9,11 +9,13 @@
 //   HU3. A gateway that connects gets the newest table at once.
 //   HU4. A frame that is too long or malformed ends its connection and nothing else.
 //   HU5. What was inside a replica when a gateway was lost counts as still inside for some seconds.
+//   HU6. Pushing does not hold up the controller: a table is cut in slices, and only the parts that
+//        a gateway lacks are sent, as fast as it reads.
 import { lstatSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, connect } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { dirname } from 'node:path';
-import { KinError } from '../../model/errors.ts';
+import { KinError, messageOf } from '../../model/errors.ts';
 import type { ReplicaId } from '../../model/ids.ts';
 import type { InFlight, RoutingTable, ToGateway } from '../../model/routing.ts';
 import type { GatewayEvent } from '../../model/signal.ts';
@@ -21,13 +23,22 @@ import type { Log } from '../../world/clock.ts';
 import type { Gateways, GatewaySignal, PushAnswer } from '../../world/gateways.ts';
 import { readFrame } from './frames.ts';
 import type { GatewayFrame } from './frames.ts';
-import { GATEWAY_LINE_MAX, SDK_LINE_MAX, openLines } from '../../gateway/lines.ts';
+import {
+  GATEWAY_LINE_MAX,
+  SDK_LINE_MAX,
+  TableCutter,
+  openLines,
+  startSliced,
+} from '../../gateway/lines.ts';
+import { Delivery, shipmentOf } from './delivery.ts';
+import type { Shipment } from './delivery.ts';
 
 /** Longest path of a unix socket on Linux and macOS, with its final zero. */
 const PATH_BYTES_MAX = 103;
 const LOST_MS = 5_000;
 const UNREAD_BYTES_MAX = 33_554_432;
 const CONNECTIONS_MAX = 2_000;
+const CUT_SLICE_MS = 8;
 
 export interface HubSetup {
   readonly socketPath: string;
@@ -40,6 +51,7 @@ export interface HubSetup {
 interface Peer {
   readonly worker: string;
   readonly socket: Socket;
+  readonly delivery: Delivery;
   version: number;
   readonly inside: Map<ReplicaId, InFlight>;
 }
@@ -109,7 +121,15 @@ class Hub implements Gateways {
   readonly #sockets = new Set<Socket>();
   readonly #listeners = new Set<(signal: GatewaySignal) => void>();
   readonly #pushes = new Set<{ check(): void; giveUp(): void }>();
-  #frame: { readonly version: number; readonly line: string } | undefined;
+  readonly #cutter = new TableCutter();
+  /** What gateways are given; one that comes later gets it at its hello. */
+  #shipment: Shipment | undefined;
+  /** The newest table that waits until the one before it is cut. */
+  #next: RoutingTable | undefined;
+  #isCutting = false;
+  #isClosed = false;
+  /** The newest version that cannot be cut: nobody will ever have it. */
+  #refused = -1;
 
   constructor(setup: HubSetup) {
     this.#setup = setup;
@@ -132,10 +152,9 @@ class Hub implements Gateways {
   }
 
   push(table: RoutingTable, timeoutMs: number): Promise<PushAnswer> {
-    const { pepper } = this.#setup;
-    const frame: ToGateway = { kind: 'table', table, pepper };
-    this.#frame = { version: table.version, line: `${JSON.stringify(frame)}\n` };
-    for (const peer of this.#peers.values()) this.#send(peer.socket, this.#frame.line);
+    const { version } = table;
+    this.#next = table;
+    this.#cutNext();
     return new Promise((resolve) => {
       const done = (answer: PushAnswer): void => {
         clearTimeout(timer);
@@ -144,19 +163,54 @@ class Hub implements Gateways {
       };
       const push = {
         check: (): void => {
-          if (this.#missing(table.version).length > 0) return;
-          done({ kind: 'applied', workers: this.#peers.size });
+          if (this.#refused === version) push.giveUp();
+          else if (this.#isOut(version)) done({ kind: 'applied', workers: this.#peers.size });
         },
         giveUp: (): void => {
-          const missing = this.#missing(table.version);
-          if (missing.length > 0) done({ kind: 'partial', missing });
-          else done({ kind: 'applied', workers: this.#peers.size });
+          const missing = this.#missing(version);
+          if (this.#isOut(version)) done({ kind: 'applied', workers: this.#peers.size });
+          else done({ kind: 'partial', missing });
         },
       };
       const timer = setTimeout(push.giveUp, timeoutMs);
       this.#pushes.add(push);
       push.check();
     });
+  }
+
+  /** Is it cut, and does everybody have it? */
+  #isOut(version: number): boolean {
+    return (this.#shipment?.version ?? -1) >= version && this.#missing(version).length === 0;
+  }
+
+  #cutNext(): void {
+    const table = this.#next;
+    if (this.#isCutting || table === undefined || this.#isClosed) return;
+    this.#next = undefined;
+    this.#isCutting = true;
+    const { pepper, log } = this.#setup;
+    startSliced(this.#cutter.cut(table, pepper), {
+      budgetMs: CUT_SLICE_MS,
+      onDone: (cut) => {
+        const shipment = shipmentOf(cut);
+        this.#shipment = shipment;
+        for (const { delivery } of this.#peers.values()) delivery.offer(shipment);
+        this.#cutEnded();
+      },
+      onFault: (error) => {
+        const code = error instanceof KinError ? error.code : 'KIN_GATEWAY_TABLE_REFUSED';
+        const facts = { code, version: table.version, why: messageOf(error) };
+        log.warn('a routing table cannot be sent, gateways keep the one before', facts);
+        this.#refused = table.version;
+        this.#cutEnded();
+      },
+    });
+  }
+
+  #cutEnded(): void {
+    this.#isCutting = false;
+    this.#checkPushes();
+    this.#cutNext();
   }
 
   forgive(replicas: readonly ReplicaId[]): void {
@@ -186,6 +240,7 @@ class Hub implements Gateways {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#listeners.clear();
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
@@ -240,7 +295,7 @@ class Hub implements Gateways {
         log.warn('control socket: a second hello on one connection');
         socket.destroy();
       } else if (frame.kind === 'hello') {
-        lines.charsMax = GATEWAY_LINE_MAX;
+        lines.bytesMax = GATEWAY_LINE_MAX;
         peer = this.#join(frame, socket);
       } else if (frame.kind === 'sdk') {
         this.#signal(frame.signal);
@@ -267,19 +322,20 @@ class Hub implements Gateways {
   #join(hello: Extract<GatewayFrame, { kind: 'hello' }>, socket: Socket): Peer {
     const { worker, version } = hello;
     const before = this.#peers.get(worker);
-    const peer: Peer = { worker, socket, version, inside: new Map() };
+    const delivery = new Delivery(socket);
+    const peer: Peer = { worker, socket, delivery, version, inside: new Map() };
     this.#peers.set(worker, peer);
     this.#lost.delete(worker);
     // Its earlier connection is a dead one that has not been noticed yet.
     before?.socket.destroy();
     this.#signal({ kind: 'event', event: { kind: 'connected', worker, version } });
-    const frame = this.#frame;
-    if (frame !== undefined && version < frame.version) socket.write(frame.line);
-    if (frame !== undefined && version > frame.version) {
+    const shipment = this.#shipment;
+    if (shipment !== undefined && version < shipment.version) delivery.offer(shipment);
+    if (shipment !== undefined && version > shipment.version) {
       this.#setup.log.warn('a gateway has a newer table than this control plane', {
         worker,
         version,
-        ours: frame.version,
+        ours: shipment.version,
       });
     }
     this.#checkPushes();
@@ -297,9 +353,21 @@ class Hub implements Gateways {
 
   #onGateway(
     peer: Peer,
-    frame: Extract<GatewayFrame, { kind: 'applied' | 'flush' | 'event' }>,
+    frame: Extract<GatewayFrame, { kind: 'want' | 'applied' | 'refused' | 'flush' | 'event' }>,
   ): void {
+    const { worker } = peer;
     switch (frame.kind) {
+      case 'want':
+        peer.delivery.send(frame.version, frame.parts);
+        break;
+      case 'refused':
+        this.#setup.log.warn('a gateway refused a routing table', {
+          code: 'KIN_GATEWAY_TABLE_REFUSED',
+          worker,
+          version: frame.version,
+          why: frame.reason,
+        });
+        break;
       case 'applied':
         peer.version = frame.version;
         this.#checkPushes();
@@ -310,6 +378,9 @@ class Hub implements Gateways {
           else peer.inside.set(count.replica, count);
         }
         if (frame.cells.length > 0) this.#signal({ kind: 'traffic', cells: frame.cells });
+        if (frame.edge !== undefined && frame.edge.length > 0) {
+          this.#signal({ kind: 'edge', worker, cells: frame.edge });
+        }
         break;
       case 'event':
         this.#relay(peer, frame.event);

@@ -119,9 +119,11 @@ export function openLauncher(): Launcher {
 }
 
 function spawnLauncher(): ChildProcess {
-  // An empty environment: whatever a replica may know is in its order (LA1).
+  // Nothing but where compiled code is kept, without which its start takes twice as long: whatever
+  // a replica may know is in its order (LA1).
+  const { NODE_COMPILE_CACHE } = process.env;
   return spawn(process.execPath, ['--max-old-space-size=64', PROGRAM], {
-    env: {},
+    env: NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
 }

@@ -4,11 +4,17 @@
 import type { AttemptEnd, Outcome } from './hooks.ts';
 import type { UpstreamPool } from './upstream-pool.ts';
 
-export class Attempt {
+/** It is its own report: one object for each attempt of the hot path, not two. */
+export class Attempt implements Outcome {
+  kind: AttemptEnd = 'answered';
+  reason = '';
   readonly to: UpstreamPool;
-  reused = false;
   status = 0;
+  reused = false;
+  replayable = false;
   headMs = 0;
+  totalMs = 0;
+  bytesSent = 0;
   bytesReceived = 0;
   readonly #startedMs: number;
 
@@ -28,23 +34,14 @@ export class Attempt {
     kind: AttemptEnd,
     reason: string,
     nowMs: number,
-    facts: { readonly replayable: boolean; readonly bytesSent: number },
-  ): Outcome {
-    const { to, status, reused, headMs, bytesReceived } = this;
-    to.inFlight -= 1;
-    const { replayable, bytesSent } = facts;
-    const totalMs = nowMs - this.#startedMs;
-    return {
-      kind,
-      reason,
-      to,
-      status,
-      reused,
-      replayable,
-      headMs,
-      totalMs,
-      bytesSent,
-      bytesReceived,
-    };
+    replayable: boolean,
+    bytesSent: number,
+  ): void {
+    this.to.inFlight -= 1;
+    this.kind = kind;
+    this.reason = reason;
+    this.totalMs = nowMs - this.#startedMs;
+    this.replayable = replayable;
+    this.bytesSent = bytesSent;
   }
 }

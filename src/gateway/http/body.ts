@@ -9,7 +9,7 @@
 //   BF4. Fed in any pieces, the result is the same.
 import { CR, EXTENSION, HEX, LF } from './chars.ts';
 import type { Head } from './head.ts';
-import { inSet, KNOWN, knownField, type NameSet, nameSet, NO_NAMES } from './names.ts';
+import { inSet, isPlain, knownField, type NameSet, nameSet, NO_NAMES } from './names.ts';
 import { checkTrailer } from './parse-head.ts';
 import type { RefusalCode } from './refusal.ts';
 
@@ -240,7 +240,7 @@ export class BodyFrame {
 
 function trailerPasses(line: Buffer, nameLength: number, drop: NameSet): boolean {
   return (
-    knownField(line, 0, nameLength) === KNOWN.none &&
+    isPlain(knownField(line, 0, nameLength)) &&
     !inSet(NOT_IN_TRAILERS, line, 0, nameLength) &&
     !inSet(drop, line, 0, nameLength)
   );

@@ -56,6 +56,15 @@ interface Sliceable {
   latin1Slice(from: number, to: number): string;
 }
 
+interface Writable {
+  latin1Write(text: string, at: number, length: number): number;
+}
+
+/** As `buf.write(text, at, 'latin1')`, without looking up the name of the encoding. */
+export function putLatin1(buf: Buffer, text: string, at: number): void {
+  (buf as unknown as Writable).latin1Write(text, at, text.length);
+}
+
 export function latin1(buf: Buffer, from: number, to: number): string {
   return (buf as unknown as Sliceable).latin1Slice(from, to);
 }

@@ -12,8 +12,9 @@ import type { Deadlines, Watched } from './deadlines.ts';
 import type { ClientSide } from './client-side.ts';
 import { Exchange } from './forward.ts';
 import type { Head, HeadShelf } from './head.ts';
-import type { Hooks } from './hooks.ts';
+import type { Hooks, PeerCertificate } from './hooks.ts';
 import { NO_NAMES } from './names.ts';
+import { Outlet } from './outlet.ts';
 import { ownAnswerText, refusalAnswer } from './own-answer.ts';
 import { MORE, parseRequest, REFUSED } from './parse-head.ts';
 import type { Scratch } from './scratch.ts';
@@ -54,8 +55,12 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
   deadlineMs: number;
   place = -1;
   isTaking = false;
+  memo: unknown = undefined;
+  readonly scheme: 'http' | 'https';
+  readonly peer: PeerCertificate | undefined;
   readonly #host: ClientHost;
   readonly #socket: Socket;
+  readonly #outlet: Outlet;
   readonly isBorrowed: boolean;
   readonly #frame = new BodyFrame();
   #exchange: Exchange | undefined;
@@ -80,13 +85,15 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
       this.#onData(borrowedBytes.subarray(0, count));
     });
     const socket = adopted ?? accepted;
+    this.scheme = 'encrypted' in accepted && accepted.encrypted === true ? 'https' : 'http';
+    this.peer = 'peer' in accepted ? (accepted.peer as PeerCertificate | undefined) : undefined;
     this.isBorrowed = adopted !== undefined;
     this.#socket = socket;
     this.deadlineMs = host.deadlines.in(host.limits.headTimeoutMs);
     host.deadlines.watch(this);
     if (adopted === undefined) socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.resume();
-    socket.on('drain', () => this.#onDrain());
+    this.#outlet = new Outlet(socket, () => this.#onDrain());
     socket.once('end', () => this.#onGone());
     socket.once('close', () => this.#onGone());
     // The 'close' that follows says it all.
@@ -221,15 +228,15 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
   }
 
   writeText(text: string): boolean {
-    return this.#wrote(this.#socket.write(text, 'latin1'));
+    return this.#wrote(this.#outlet.write(Buffer.from(text, 'latin1')));
   }
 
   send(from: Scratch): boolean {
-    return this.#wrote(from.send(this.#socket));
+    return this.#wrote(from.send(this.#outlet));
   }
 
   write(bytes: Uint8Array): boolean {
-    return this.#wrote(this.#socket.write(bytes));
+    return this.#wrote(this.#outlet.write(bytes));
   }
 
   #wrote(goesOn: boolean): boolean {

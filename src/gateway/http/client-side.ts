@@ -1,8 +1,14 @@
 // What an exchange needs of its client's connection.
+import type { PeerCertificate } from './hooks.ts';
 import type { AnswerSink } from './incoming.ts';
 
 export interface ClientSide extends AnswerSink {
   readonly remoteAddress: string;
+  /** Undefined: http. */
+  readonly scheme?: 'http' | 'https';
+  readonly peer?: PeerCertificate | undefined;
+  /** Of the hooks; lives as long as the connection. */
+  memo?: unknown;
   /** May another request follow, for all that the client asked? */
   readonly mayKeep: boolean;
   /** Is more of what was just read about to be handed over? */

@@ -21,6 +21,7 @@ import type {
   Forward,
   Hooks,
   OwnAnswer,
+  PeerCertificate,
   Verdict,
 } from './hooks.ts';
 import { Incoming, sendInterim } from './incoming.ts';
@@ -42,6 +43,7 @@ export class Exchange implements Carried, ExchangeView {
   readonly strip: boolean;
   readonly asksWebSocket: boolean;
   tag: unknown = undefined;
+  answerLines = '';
   requestDone: boolean;
   /** Since when it is the replica's turn; NEVER while it is the client's. */
   turnMs: number;
@@ -86,6 +88,22 @@ export class Exchange implements Carried, ExchangeView {
     return this.#client.remoteAddress;
   }
 
+  get scheme(): 'http' | 'https' {
+    return this.#client.scheme ?? 'http';
+  }
+
+  get peer(): PeerCertificate | undefined {
+    return this.#client.peer;
+  }
+
+  get memo(): unknown {
+    return this.#client.memo;
+  }
+
+  set memo(value: unknown) {
+    this.#client.memo = value;
+  }
+
   get bodyIdleMs(): number {
     return this.#forward?.plan.bodyIdleMs ?? NEVER;
   }
@@ -123,14 +141,14 @@ export class Exchange implements Carried, ExchangeView {
       this.#answer(decision, 'answered');
       return;
     }
-    const { plan, add } = decision;
+    const { plan, add, shared = '', own = '' } = decision;
     if (this.head.contentLength > plan.bodyBytesMax) {
       this.refuse('body-too-large');
       return;
     }
     this.#forward = decision;
     const lines = this.asksWebSocket ? `${UPGRADE}${add}` : add;
-    this.#out = new Outgoing(this.head, plan.dropFromRequest, lines, plan.replayBytesMax);
+    this.#out = new Outgoing(this.head, plan, lines, own, shared);
     this.#client.setTotal(plan.totalTimeoutMs);
     if (this.head.expectsContinue && !this.requestDone && !this.strip) {
       this.#client.writeText('HTTP/1.1 100 Continue\r\n\r\n');
@@ -210,7 +228,9 @@ export class Exchange implements Carried, ExchangeView {
     this.#begun = true;
     this.#out?.forget();
     this.#client.setTotal(NEVER);
-    const incoming = new Incoming(this.#client, forward.plan.dropFromAnswer, forward.addToAnswer);
+    const { addToAnswer, plan } = forward;
+    const add = this.answerLines === '' ? addToAnswer : addToAnswer + this.answerLines;
+    const incoming = new Incoming(this.#client, plan.dropFromAnswer, add);
     this.#incoming = incoming;
     const mayKeep = this.#client.mayKeep && this.requestDone && !this.asksWebSocket;
     incoming.begin(head, frame, this.strip, mayKeep);
@@ -318,12 +338,8 @@ export class Exchange implements Carried, ExchangeView {
     out.detach();
     this.#endMs = this.#readAtMs === 0 ? this.#nowMs() : this.#readAtMs;
     this.#readAtMs = 0;
-    const { replayable } = this;
-    const outcome = attempt.end(kind, reason, this.#endMs, {
-      replayable,
-      bytesSent: out.bytesSent,
-    });
-    return tellAttemptEnd(this.#hooks, this, outcome);
+    attempt.end(kind, reason, this.#endMs, this.replayable, out.bytesSent);
+    return tellAttemptEnd(this.#hooks, this, attempt);
   }
 
   abandon(reason: string): void {

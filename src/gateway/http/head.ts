@@ -4,7 +4,7 @@
 //   HE1. Offsets are valid for `buf` only, from a DONE of the parser until `reset`.
 import type { RefusalCode } from './refusal.ts';
 import { latin1 } from './chars.ts';
-import { type FieldName, isField } from './names.ts';
+import { type FieldName, isField, NOTED_COUNT, NOTED_FROM } from './names.ts';
 
 export interface HeadLimits {
   readonly headBytes: number;
@@ -31,6 +31,9 @@ export class Head {
   count = 0;
   readonly at: Int32Array;
   readonly known: Uint8Array;
+  /** For each noted kind of field (`KNOWN`): its index, -1 if there is none, -2 if several. */
+  readonly #noted = new Int16Array(NOTED_COUNT).fill(-1);
+  #hasNoted = false;
   /** Where the first unfinished line begins. */
   pos = 0;
   stage: number = STAGE.start;
@@ -43,6 +46,8 @@ export class Head {
   methodEnd = 0;
   targetAt = 0;
   targetEnd = 0;
+  /** Of the question mark, or the end of the target. */
+  queryAt = 0;
   /** 10 or 11. */
   version = 11;
   isHead = false;
@@ -63,6 +68,9 @@ export class Head {
   /** A Connection field names others, which then end here too. */
   namesOthers = false;
   expectsContinue = false;
+  /** Fields that pass whatever is dropped, or -1: this request's id and trace were looked at. */
+  keptId = -1;
+  keptTrace = -1;
 
   constructor(limits: HeadLimits) {
     this.limits = limits;
@@ -88,6 +96,21 @@ export class Head {
     this.hasHop = false;
     this.namesOthers = false;
     this.expectsContinue = false;
+    this.keptId = -1;
+    this.keptTrace = -1;
+    if (this.#hasNoted) this.#noted.fill(-1);
+    this.#hasNoted = false;
+  }
+
+  note(known: number, field: number): void {
+    this.#hasNoted = true;
+    const at = known - NOTED_FROM;
+    this.#noted[at] = this.#noted[at] === -1 ? field : -2;
+  }
+
+  /** Index of the field of this noted kind; -1: none, -2: several. */
+  noted(known: number): number {
+    return this.#noted[known - NOTED_FROM] as number;
   }
 
   /** Copies the bytes that it was parsed from: they are overwritten by the next read. */

@@ -31,6 +31,10 @@ export interface Forward {
   readonly plan: ForwardPlan;
   /** Whole lines for the request, each with its CRLF. */
   readonly add: string;
+  /** More of them, for those that many requests share: joining the two would be a copy for each. */
+  readonly shared?: string;
+  /** And more, for those of the connection. */
+  readonly own?: string;
   /** Whole lines for the answer. */
   readonly addToAnswer: string;
   /** Connections are shared within one partition only; '' is the common one. */
@@ -99,6 +103,16 @@ export interface ExchangeEnd {
   readonly attempts: number;
 }
 
+/** What a client proved to be by a verified certificate. */
+export interface PeerCertificate {
+  /** Hexadecimal, lower-case. */
+  readonly sha256: string;
+  readonly subject: string;
+  readonly uris: readonly string[];
+  readonly dnsNames: readonly string[];
+  readonly notAfterMs: number;
+}
+
 /** What the hooks see of a running exchange. */
 export interface ExchangeView {
   readonly head: Head;
@@ -111,8 +125,14 @@ export interface ExchangeView {
    * way, or the replica takes no more. Infinity while more of it is to come from the client.
    */
   readonly turnMs: number;
+  readonly scheme: 'http' | 'https';
+  readonly peer: PeerCertificate | undefined;
   /** Free for the hooks. */
   tag: unknown;
+  /** Free for the hooks as well, and the same for all exchanges of one client connection. */
+  memo: unknown;
+  /** Whole lines for the answer, beside those of `Forward`: may be set until its head is passed. */
+  answerLines: string;
   /** Ends the running attempt before its answer began; `onAttemptEnd` follows. */
   abandon(reason: string): void;
 }

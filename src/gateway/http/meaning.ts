@@ -6,7 +6,7 @@
 //   ME3. Connection never takes away a field that others rely on.
 import { COLON, HOST, HTAB, latin1, TOKEN } from './chars.ts';
 import { type Head, NAME_END, SLOT, VALUE_AT, VALUE_END } from './head.ts';
-import { KNOWN, knownField } from './names.ts';
+import { isPlain, KNOWN, knownField } from './names.ts';
 import type { RefusalCode } from './refusal.ts';
 
 const LENGTH_DIGITS_MAX = 15;
@@ -161,7 +161,7 @@ function optionFault(option: string): RefusalCode | undefined {
   const bytes = Buffer.from(option, 'latin1');
   for (const code of bytes) if (TOKEN[code] !== 1) return 'bad-connection';
   const known = knownField(bytes, 0, bytes.length);
-  return known === KNOWN.none || known === KNOWN.hop ? undefined : 'bad-connection';
+  return isPlain(known) || known === KNOWN.hop ? undefined : 'bad-connection';
 }
 
 function meetExpect(head: Head, from: number, to: number): RefusalCode | undefined {

@@ -14,7 +14,16 @@ export const KNOWN = {
   /** Hop-by-hop and of no interest: always ends here. */
   hop: 7,
   lookAlike: 8,
+  /** These and the next pass as any other; where they are is noted: they are always asked for. */
+  authorization: 9,
+  apiKey: 10,
+  requestId: 11,
+  traceparent: 12,
+  idempotencyKey: 13,
 } as const;
+
+export const NOTED_FROM: number = KNOWN.authorization;
+export const NOTED_COUNT = 5;
 
 interface Entry {
   readonly bytes: Uint8Array;
@@ -35,6 +44,11 @@ const NAMES: readonly (readonly [string, number])[] = [
   ['proxy-authenticate', KNOWN.hop],
   ['proxy-authorization', KNOWN.hop],
   ['http2-settings', KNOWN.hop],
+  ['authorization', KNOWN.authorization],
+  ['x-api-key', KNOWN.apiKey],
+  ['x-request-id', KNOWN.requestId],
+  ['traceparent', KNOWN.traceparent],
+  ['idempotency-key', KNOWN.idempotencyKey],
 ];
 
 const bytesOf = (name: string): Uint8Array => Uint8Array.from(Buffer.from(name, 'latin1'));
@@ -51,6 +65,11 @@ for (const [name] of NAMES) FIRSTS[name.length * 32 + (name.charCodeAt(0) & 31)]
 
 const DASH = 45;
 const UNDERSCORE = 95;
+
+/** Does a field of this kind pass for all that framing and hops are concerned? */
+export function isPlain(known: number): boolean {
+  return known === KNOWN.none || known >= NOTED_FROM;
+}
 
 /** 0 differs, 1 equal, 2 equal but for underscores. `lower` is lower-case. */
 function compare(buf: Uint8Array, from: number, lower: Uint8Array): 0 | 1 | 2 {
@@ -73,7 +92,9 @@ export function knownField(buf: Uint8Array, from: number, length: number): numbe
   for (const entry of entries) {
     const same = compare(buf, from, entry.bytes);
     if (same === 1) return entry.id;
-    if (same === 2) return entry.id === KNOWN.hop ? KNOWN.hop : KNOWN.lookAlike;
+    if (same === 2 && entry.id < NOTED_FROM) {
+      return entry.id === KNOWN.hop ? KNOWN.hop : KNOWN.lookAlike;
+    }
   }
   return KNOWN.none;
 }

@@ -5,7 +5,7 @@
 //        a connection, and never comes back.
 //   OG2. Borrowed bytes are copied before they outlive the call.
 import type { Head } from './head.ts';
-import type { NameSet } from './names.ts';
+import type { ForwardPlan } from './hooks.ts';
 import { writeRequest } from './rewrite.ts';
 import { scratch } from './scratch.ts';
 import type { UpstreamConnection } from './upstream-connection.ts';
@@ -20,19 +20,21 @@ export class Outgoing {
   /** Whole lines that are added to the head. */
   lines: string;
   readonly #head: Head;
-  readonly #drop: NameSet;
-  readonly #keepBytesMax: number;
+  readonly #plan: ForwardPlan;
+  readonly #own: string;
+  readonly #shared: string;
   /** The head has not been written to the connection yet. */
   #owesHead = false;
   #kept: Buffer[] | undefined;
   #keptBytes = 0;
   #isWhole = true;
 
-  constructor(head: Head, drop: NameSet, lines: string, keepBytesMax: number) {
+  constructor(head: Head, plan: ForwardPlan, lines: string, own = '', shared = '') {
     this.#head = head;
-    this.#drop = drop;
+    this.#plan = plan;
+    this.#own = own;
+    this.#shared = shared;
     this.lines = lines;
-    this.#keepBytesMax = keepBytesMax;
   }
 
   get whole(): boolean {
@@ -47,7 +49,7 @@ export class Outgoing {
     let goesOn = true;
     if (this.#kept === undefined) return true;
     for (const piece of this.#kept) goesOn = this.#write(piece, 0, piece.length, false) && goesOn;
-    if (this.#keptBytes > this.#keepBytesMax) this.forget();
+    if (this.#keptBytes > this.#plan.replayBytesMax) this.forget();
     return goesOn;
   }
 
@@ -78,7 +80,9 @@ export class Outgoing {
 
   #putHead(): void {
     this.#owesHead = false;
-    writeRequest(scratch.begin(), this.#head, this.#drop, this.lines);
+    const { dropFromRequest } = this.#plan;
+    scratch.begin();
+    writeRequest(scratch, this.#head, dropFromRequest, this.lines, this.#own, this.#shared);
     this.bytesSent += scratch.length;
   }
 
@@ -89,7 +93,7 @@ export class Outgoing {
       return false;
     }
     if (!this.#isWhole) return this.#write(buf, from, to, borrowed);
-    if (this.#keptBytes + to - from > this.#keepBytesMax) {
+    if (this.#keptBytes + to - from > this.#plan.replayBytesMax) {
       this.forget();
       return this.#write(buf, from, to, borrowed);
     }

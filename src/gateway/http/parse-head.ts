@@ -20,7 +20,7 @@ import {
 } from './chars.ts';
 import { type Head, LINE_AT, NAME_END, SLOT, STAGE, VALUE_AT, VALUE_END } from './head.ts';
 import { finishRequest, finishResponse, meetField, meetTarget } from './meaning.ts';
-import { KNOWN, knownField } from './names.ts';
+import { KNOWN, knownField, NOTED_FROM } from './names.ts';
 import type { RefusalCode } from './refusal.ts';
 
 export const MORE = 0;
@@ -104,6 +104,7 @@ function target(head: Head, buf: Buffer, end: number): Step {
   const last = Math.min(end, from + head.limits.targetBytes + 1);
   let i = from;
   while (i < last && TARGET[buf[i] as number] === 1 && buf[i] !== QUESTION) i += 1;
+  head.queryAt = i;
   if (i < last && buf[i] === QUESTION) {
     while (i < last && TARGET[buf[i] as number] !== 0) i += 1;
   }
@@ -232,6 +233,10 @@ function field(head: Head, buf: Buffer, end: number, isResponse: boolean): Step 
   head.count = count + 1;
   head.pos = i + 2;
   if (known === KNOWN.none) return DONE;
+  if (known >= NOTED_FROM) {
+    head.note(known, count);
+    return DONE;
+  }
   if (known !== KNOWN.host && known !== KNOWN.contentLength) head.hasHop = true;
   if (known === KNOWN.hop) return DONE;
   const fault = meetField(head, buf, known, isResponse);

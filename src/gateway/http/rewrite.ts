@@ -5,7 +5,7 @@
 //   RW2. The framing fields that pass are the ones that this side was framed by, spelled plainly.
 //   RW3. The request line is HTTP/1.1 in origin-form; nothing a client sends becomes a new line.
 import { type Head, LINE_AT, NAME_END, SLOT } from './head.ts';
-import { inSet, KNOWN, type NameSet } from './names.ts';
+import { inSet, isPlain, KNOWN, type NameSet } from './names.ts';
 import { Scratch } from './scratch.ts';
 
 /** Names that a Connection field lists, lower-case. Rare, so it may be slow. */
@@ -20,7 +20,7 @@ function listed(head: Head): ReadonlySet<string> {
 
 /** The lines that pass; `from` is where the copy begins. */
 function keptLines(out: Scratch, head: Head, from: number, drop: NameSet): void {
-  const { at, buf, known, count } = head;
+  const { at, buf, known, count, keptId, keptTrace } = head;
   const end = head.end - 2;
   const noLength = head.status === 204;
   if (!head.hasHop && drop.isEmpty && !noLength) {
@@ -34,8 +34,11 @@ function keptLines(out: Scratch, head: Head, from: number, drop: NameSet): void 
     const lineAt = at[base + LINE_AT] as number;
     const id = known[field] as number;
     const passes =
-      (id === KNOWN.none || id === KNOWN.host || (id === KNOWN.contentLength && !noLength)) &&
-      (drop.isEmpty || !inSet(drop, buf, lineAt, (at[base + NAME_END] as number) - lineAt)) &&
+      (isPlain(id) || id === KNOWN.host || (id === KNOWN.contentLength && !noLength)) &&
+      (drop.isEmpty ||
+        !inSet(drop, buf, lineAt, (at[base + NAME_END] as number) - lineAt) ||
+        field === keptId ||
+        field === keptTrace) &&
       (others === undefined || !others.has(head.nameAt(field).toLowerCase()));
     if (passes) continue;
     out.range(buf, begin, lineAt);
@@ -44,8 +47,15 @@ function keptLines(out: Scratch, head: Head, from: number, drop: NameSet): void 
   out.range(buf, begin, end);
 }
 
-/** `add`: whole lines, each with its CRLF. */
-export function writeRequest(out: Scratch, head: Head, drop: NameSet, add: string): void {
+/** `add`, `own` and `shared`: whole lines, each with its CRLF. */
+export function writeRequest(
+  out: Scratch,
+  head: Head,
+  drop: NameSet,
+  add: string,
+  own = '',
+  shared = '',
+): void {
   if (head.version === 11 && head.pathAt === head.targetAt) {
     keptLines(out, head, head.lineAt, drop);
   } else {
@@ -53,7 +63,7 @@ export function writeRequest(out: Scratch, head: Head, drop: NameSet, add: strin
     keptLines(out, head, head.lineEnd + 2, drop);
   }
   if (head.chunked) out.text('transfer-encoding: chunked\r\n');
-  out.text(add).text('\r\n');
+  out.text(add).text(own).text(shared).text('\r\n');
 }
 
 /** `framing`: what follows for the client: its coding, and whether the connection ends. */

@@ -3,11 +3,18 @@
 //
 //   SC1. What a socket did not take at once is left to it: the next message gets a new buffer.
 //   SC2. Nobody keeps a message open here across turns of the loop: begin, fill, send.
-import type { Socket } from 'node:net';
+import { putLatin1 } from './chars.ts';
 
 const SIZE = 32_768;
 /** Below this, a loop beats a call into native code. */
 const SHORT = 24;
+
+/** An outlet, or a socket. */
+export interface Sink {
+  write(bytes: Uint8Array): boolean;
+  /** Bytes that it still holds, and that must not be written over. */
+  readonly writableLength: number;
+}
 
 export class Scratch {
   #bytes: Buffer = Buffer.allocUnsafeSlow(SIZE);
@@ -45,7 +52,7 @@ export class Scratch {
     if (length <= SHORT) {
       for (let i = 0; i < length; i += 1) bytes[this.#at + i] = text.charCodeAt(i);
     } else {
-      bytes.write(text, this.#at, 'latin1');
+      putLatin1(bytes, text, this.#at);
     }
     this.#at += length;
     return this;
@@ -60,10 +67,10 @@ export class Scratch {
   }
 
   /** What `write` says. */
-  send(socket: Socket): boolean {
-    const goesOn = socket.write(this.#bytes.subarray(0, this.#at));
+  send(sink: Sink): boolean {
+    const goesOn = sink.write(this.#bytes.subarray(0, this.#at));
     // A larger one is not kept either.
-    if (socket.writableLength > 0 || this.#bytes.length > SIZE) {
+    if (sink.writableLength > 0 || this.#bytes.length > SIZE) {
       this.#bytes = Buffer.allocUnsafeSlow(SIZE);
     }
     return goesOn;

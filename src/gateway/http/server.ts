@@ -2,8 +2,13 @@
 //
 //   SV1. `stop` takes no new connection, ends idle ones, lets exchanges inside end until its
 //        deadline, then cuts.
-//   SV2. Past `connectionsMax` a new connection is closed at once.
+//   SV2. Past `connectionsMax` a new connection is closed at once; handshakes count as well.
 import { createServer, type Server, type Socket } from 'node:net';
+import { Session } from '../h2/session.ts';
+import type { TrustedPeers } from '../proxy-protocol.ts';
+import type { Certificates } from '../tls/certificates.ts';
+import { type ListenerSetup, SecureListener, type TlsSide } from '../tls/listener.ts';
+import { asSocket } from '../tls/socket-end.ts';
 import { CLIENT_LIMITS, ClientConnection, type ClientHost } from './client-connection.ts';
 import type { ClientLimits } from './client-connection.ts';
 import { Deadlines } from './deadlines.ts';
@@ -21,6 +26,13 @@ export interface HttpServerSetup {
   readonly connectionsMax: number;
   readonly limits?: Partial<ClientLimits>;
   readonly tickMs?: number;
+  /** Left out: plain HTTP/1.1. */
+  readonly tls?: TlsSide;
+  /** Who must say for whom it speaks (PROXY protocol); left out: nobody. */
+  readonly trusted?: TrustedPeers;
+  readonly handshakeMs?: number;
+  readonly handshakesMax?: number;
+  readonly onArrivalRefused?: ListenerSetup['onRefused'];
 }
 
 export interface Upstreams {
@@ -31,8 +43,10 @@ export interface HttpServer {
   readonly port: number;
   readonly connections: number;
   stop(deadlineMs: number): Promise<void>;
-  /** A connection that was accepted elsewhere (TLS, PROXY protocol). */
+  /** A connection that was accepted elsewhere. */
   serve(socket: Socket): void;
+  /** New handshakes get what the certificates hold now. */
+  renew(certificates: Certificates): void;
 }
 
 /** Pools share one clock hand and one shelf of heads. */
@@ -52,6 +66,10 @@ class Front implements ClientHost {
   readonly limits: ClientLimits;
   readonly nowMs = (): number => performance.now();
   readonly clients = new Set<ClientConnection>();
+  readonly sessions = new Set<Session>();
+  /** Absent: sockets are clients as they come. */
+  readonly listener: SecureListener | undefined;
+  readonly #connectionsMax: number;
   draining = false;
   onEmpty: (() => void) | undefined;
 
@@ -59,27 +77,70 @@ class Front implements ClientHost {
     this.hooks = hooks;
     this.limits = { ...CLIENT_LIMITS, ...setup.limits };
     this.deadlines = new Deadlines(this.nowMs, setup.tickMs);
+    this.#connectionsMax = setup.connectionsMax;
+    const isPlain = setup.tls === undefined && setup.trusted === undefined;
+    this.listener = isPlain ? undefined : new SecureListener(this.#listenerSetup(setup));
   }
 
-  serve(socket: Socket, connectionsMax: number): void {
-    if (this.draining || this.clients.size >= connectionsMax) socket.destroy();
+  #listenerSetup(setup: HttpServerSetup): ListenerSetup {
+    const { tls, trusted, handshakeMs, handshakesMax, onArrivalRefused } = setup;
+    return {
+      deadlines: this.deadlines,
+      tls,
+      trusted,
+      ...(handshakeMs === undefined ? {} : { handshakeMs }),
+      ...(handshakesMax === undefined ? {} : { handshakesMax }),
+      ...(onArrivalRefused === undefined ? {} : { onRefused: onArrivalRefused }),
+      nowMs: () => Date.now(),
+      onHttp1: (end) => this.#client(asSocket(end)),
+      onHttp2: (secured) => {
+        if (this.draining) secured.socket.destroy();
+        else this.sessions.add(new Session(this, secured));
+      },
+    };
+  }
+
+  get size(): number {
+    return this.clients.size + this.sessions.size + (this.listener?.inFlight ?? 0);
+  }
+
+  serve(socket: Socket): void {
+    if (this.draining || this.size >= this.#connectionsMax) socket.destroy();
+    else if (this.listener !== undefined) this.listener.take(socket);
+    else this.clients.add(new ClientConnection(this, socket));
+  }
+
+  #client(socket: Socket): void {
+    if (this.draining) socket.destroy();
     else this.clients.add(new ClientConnection(this, socket));
   }
 
   gone(connection: ClientConnection): void {
     this.clients.delete(connection);
-    if (this.clients.size === 0) this.onEmpty?.();
+    this.#left();
+  }
+
+  sessionGone(session: Session): void {
+    this.sessions.delete(session);
+    this.#left();
+  }
+
+  #left(): void {
+    if (this.clients.size + this.sessions.size === 0) this.onEmpty?.();
   }
 
   async empty(deadlineMs: number): Promise<void> {
     this.draining = true;
+    this.listener?.close();
     for (const client of [...this.clients]) if (client.isIdle) client.close();
-    if (this.clients.size === 0) return;
+    for (const session of [...this.sessions]) session.drain();
+    if (this.clients.size + this.sessions.size === 0) return;
     const emptied = new Promise<void>((resolve) => {
       this.onEmpty = resolve;
     });
     const cut = setTimeout(() => {
       for (const client of [...this.clients]) client.close();
+      for (const session of [...this.sessions]) session.close();
     }, deadlineMs);
     await emptied;
     clearTimeout(cut);
@@ -88,8 +149,7 @@ class Front implements ClientHost {
 
 export async function openHttpServer(setup: HttpServerSetup, hooks: Hooks): Promise<HttpServer> {
   const front = new Front(setup, hooks);
-  const { connectionsMax } = setup;
-  const serve = (socket: Socket): void => front.serve(socket, connectionsMax);
+  const serve = (socket: Socket): void => front.serve(socket);
   const server = createServer({ noDelay: true, pauseOnConnect: true }, serve);
   await listen(server, setup);
   const address = server.address();
@@ -97,8 +157,9 @@ export async function openHttpServer(setup: HttpServerSetup, hooks: Hooks): Prom
   return {
     port,
     serve,
+    renew: (certificates) => front.listener?.renew(certificates),
     get connections() {
-      return front.clients.size;
+      return front.clients.size + front.sessions.size;
     },
     async stop(deadlineMs) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));

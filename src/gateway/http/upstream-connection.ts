@@ -11,6 +11,7 @@ import { connect, type Socket } from 'node:net';
 import { type BodySink, BODY, BodyFrame, frameResponse } from './body.ts';
 import type { Watched } from './deadlines.ts';
 import type { Head } from './head.ts';
+import { Outlet } from './outlet.ts';
 import { MORE, parseResponse, REFUSED } from './parse-head.ts';
 import type { Scratch } from './scratch.ts';
 import type { RefusalCode } from './refusal.ts';
@@ -53,6 +54,7 @@ export class UpstreamConnection implements Watched {
   readonly pool: UpstreamPool;
   readonly partition: string;
   readonly socket: Socket;
+  readonly #outlet: Outlet;
   deadlineMs = NEVER;
   place = -1;
   /** Requests it has completed. */
@@ -84,7 +86,7 @@ export class UpstreamConnection implements Watched {
     this.deadlineMs = pool.deadlines.in(pool.limits.connectTimeoutMs);
     pool.deadlines.watch(this);
     this.socket.once('connect', () => this.#onConnect());
-    this.socket.on('drain', () => this.#carried?.onDrain());
+    this.#outlet = new Outlet(this.socket, () => this.#carried?.onDrain());
     this.socket.once('end', () => this.#onEof());
     this.socket.on('error', (error) => {
       this.#errno = 'code' in error && typeof error.code === 'string' ? error.code : 'error';
@@ -108,12 +110,12 @@ export class UpstreamConnection implements Watched {
   /** False: wait for onDrain. */
   send(from: Scratch): boolean {
     this.#wrote = true;
-    return from.send(this.socket);
+    return from.send(this.#outlet);
   }
 
   write(bytes: Uint8Array): boolean {
     this.#wrote = true;
-    return this.socket.write(bytes);
+    return this.#outlet.write(bytes);
   }
 
   /** Is the client slower than the replica? Then the replica waits. */

@@ -102,7 +102,12 @@ export function applyChange(fleet: Fleet, change: FleetChange): Fleet {
   for (const id of change.unquarantine ?? []) {
     for (const key of quarantines.keys()) if (key === id) quarantines.delete(key);
   }
-  return { services, replicas, releases, quarantines };
+  const holds = new Map(fleet.holds);
+  for (const hold of change.hold ?? []) holds.set(hold.id, hold);
+  for (const id of change.unhold ?? []) {
+    for (const key of holds.keys()) if (key === id) holds.delete(key);
+  }
+  return { services, replicas, releases, quarantines, holds };
 }
 
 function checkPhase(before: Replica | undefined, after: Replica): void {

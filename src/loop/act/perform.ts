@@ -1,15 +1,18 @@
 // Which function does which step? One line a kind; the switch is exhaustive.
 import { never } from '../../model/errors.ts';
+import { holdText } from '../../model/hold.ts';
 import type { Step } from '../../model/plan.ts';
 import type { StepAnswer, StepContext } from './ports.ts';
 import { awaitReady, drain, route, start, stop } from './steps/replica.ts';
 import {
   awaitDependency,
   enforceControl,
+  holdTenant,
   liftQuarantine,
   markRelease,
   proveControl,
   quarantine,
+  releaseTenant,
   setRelease,
   setScale,
   watch,
@@ -39,6 +42,10 @@ export function perform(step: Step, context: StepContext): Promise<StepAnswer> {
       return quarantine(step, context);
     case 'lift-quarantine':
       return liftQuarantine(step, context);
+    case 'hold-tenant':
+      return holdTenant(step, context);
+    case 'release-tenant':
+      return releaseTenant(step, context);
     case 'await-dependency':
       return awaitDependency(step, context);
     case 'enforce-control':
@@ -73,6 +80,10 @@ export function stepText(step: Step): string {
     case 'quarantine':
       return `hold back ${step.rule.method} ${step.rule.route} of ${step.rule.tenant}`;
     case 'lift-quarantine':
+      return `lift ${step.id}`;
+    case 'hold-tenant':
+      return `hold ${step.hold.tenant}: ${holdText(step.hold)}`;
+    case 'release-tenant':
       return `lift ${step.id}`;
     case 'await-dependency':
       return `wait for ${step.dependency}`;

@@ -7,11 +7,13 @@
 import { nextIds, replicasOf } from '../../model/fleet.ts';
 import type { Fleet } from '../../model/fleet.ts';
 import { planId, target } from '../../model/ids.ts';
-import type { Fingerprint, ReleaseId, ServiceName, Target } from '../../model/ids.ts';
+import type { Fingerprint, ReleaseId, ServiceName, Target, TenantId } from '../../model/ids.ts';
 import type { Plan, PlannedStep, Step } from '../../model/plan.ts';
 import type { Replica } from '../../model/replica.ts';
 import type { ServiceView } from '../../model/picture.ts';
 import type { DecideContext } from './context.ts';
+import { planHold, planRelease } from './hold.ts';
+import type { HoldAnswer, HoldRequest } from './hold.ts';
 import { deadlineOf, drainAndStop, plain, readyDeadlineMs } from './steps.ts';
 import { rollbackEligibility, rollbackSteps } from './playbooks/release.ts';
 
@@ -20,7 +22,9 @@ export type ChangeRequest =
   | { readonly kind: 'rollback'; readonly service: ServiceName }
   | { readonly kind: 'scale'; readonly service: ServiceName; readonly replicas: number }
   | { readonly kind: 'remove'; readonly service: ServiceName }
-  | { readonly kind: 'lift-quarantine'; readonly id: Fingerprint };
+  | { readonly kind: 'lift-quarantine'; readonly id: Fingerprint }
+  | HoldRequest
+  | { readonly kind: 'release-tenant'; readonly tenant: TenantId };
 
 export type ChangeAnswer =
   | { readonly kind: 'plan'; readonly plan: Plan }
@@ -59,6 +63,14 @@ export function planChange(
       [plain(step)],
     );
   }
+  if (request.kind === 'hold-tenant') {
+    const { kind, tenant } = request;
+    return holdPlan(kind, tenant, planHold(request, actor, context), actor, id, context);
+  }
+  if (request.kind === 'release-tenant') {
+    const { kind, tenant } = request;
+    return holdPlan(kind, tenant, planRelease(tenant, context), actor, id, context);
+  }
   if (request.kind === 'remove') return planRemoval(request.service, actor, id, context);
   const service = context.picture.services.get(request.service);
   if (service === undefined) {
@@ -80,6 +92,27 @@ export function planChange(
     case 'deploy':
       return planDeploy(request.release, service, actor, id, context);
   }
+}
+
+function holdPlan(
+  playbook: string,
+  tenant: TenantId,
+  answer: HoldAnswer,
+  actor: string,
+  id: string,
+  context: DecideContext,
+): ChangeAnswer {
+  if (answer.kind === 'refuse') return answer;
+  const on = target('hold', tenant);
+  if (context.liveRuns.some((run) => run.target === on)) {
+    return no(
+      'KIN_TARGET_BUSY',
+      `the quarantine of ${tenant} is being changed`,
+      'Wait until that ends: `kintsugi status`.',
+    );
+  }
+  const { summary, step } = answer;
+  return planOf({ id, actor, playbook, summary, service: undefined, on, disrupts: 0 }, [step]);
 }
 
 /** A service that the manifest no longer names: drained and stopped, nothing of it is kept up. */

@@ -291,6 +291,11 @@ function foldGateway(canvas: Canvas, event: GatewayEvent, atMs: number): void {
       });
       return;
     }
+    case 'certificate':
+    case 'crossed':
+    case 'keys-wanted':
+      // Told and acted on elsewhere: they say nothing about the health of anything.
+      return;
     case 'poison-held': {
       const service = canvas.services.get(event.suspect.service);
       if (service === undefined) return;

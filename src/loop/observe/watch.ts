@@ -120,6 +120,9 @@ function listenToGateways(ports: WatchPorts): () => void {
       case 'event':
         ports.put({ kind: 'gateway', atMs, event: signal.event });
         return;
+      case 'edge':
+        // For the metrics alone: the loop judges by `traffic`.
+        return;
       case 'heartbeat':
         ports.put({ kind: 'heartbeat', atMs, replica: signal.replica, beat: signal.beat });
         return;

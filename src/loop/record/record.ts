@@ -53,9 +53,15 @@ export interface RecordPorts {
 /** Undoing has no deadline of its own; this long after the run's an outcome is overdue. */
 const OUTCOME_GRACE_MS = 300_000;
 
-/** A route held back is that tenant's business. */
+const HOLD = 'hold:';
+
+/** A tenant that is held to less, or a route of it, is that tenant's business. */
 function tenantOf(plan: Plan): string | undefined {
-  for (const { step } of plan.steps) if (step.kind === 'quarantine') return step.rule.tenant;
+  for (const { step } of plan.steps) {
+    if (step.kind === 'quarantine') return step.rule.tenant;
+    if (step.kind === 'hold-tenant') return step.hold.tenant;
+    if (step.kind === 'release-tenant') return step.id.slice(HOLD.length);
+  }
   return undefined;
 }
 

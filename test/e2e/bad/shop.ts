@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { signalProcess } from '../../../src/cli/processes.ts';
 import { ownProcesses } from '../../../src/cli/up/own.ts';
+import { placeStoreIn } from '../../store/template.ts';
 import { records } from './ledger-damage.ts';
 import { kintsugi } from './run.ts';
 import type { Ran } from './run.ts';
@@ -73,6 +74,7 @@ export function makeProject(): string {
 export async function openShop(): Promise<Shop> {
   const base = makeProject();
   const state = join(base, 'state');
+  await placeStoreIn(state);
   const manifest = join(base, 'kintsugi.yaml');
   const segment = join(state, 'ledger/log/seg/0000000000000000-0.wal');
   const [gateway, control] = [await freePort(), await freePort()];

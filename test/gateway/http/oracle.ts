@@ -18,7 +18,7 @@ export interface Seen {
   done: boolean;
 }
 
-interface Watch {
+export interface Watch {
   readonly seen: Seen[];
   error: string;
   /** Nothing moved any more, and nothing was said. */
@@ -144,14 +144,18 @@ function isSame(own: Message, seen: Seen, forwarded: boolean): boolean {
   return own.line === seen.line && trimmed(own.fields) === trimmed(seen.fields);
 }
 
+/** A case that we accept, and what llhttp gets to read of it. */
+export interface Accepted {
+  readonly text: string;
+  readonly sent: string;
+  readonly messages: readonly Message[];
+  /** Nothing may follow on its connection. */
+  readonly ends: boolean;
+}
+
 /** Cases in latin1. Those that we accept whole are compared; `forwarded`: what we send on. */
-export async function compareRequests(
-  oracle: RequestOracle,
-  cases: readonly string[],
-  forwarded: boolean,
-  tally: Tally,
-): Promise<void> {
-  const accepted: { text: string; sent: string; messages: Message[]; ends: boolean }[] = [];
+export function acceptedOf(cases: readonly string[], forwarded: boolean, tally: Tally): Accepted[] {
+  const accepted: Accepted[] = [];
   for (const text of cases) {
     tally.cases += 1;
     const reading = readRequests(Buffer.from(text, 'latin1'));
@@ -166,21 +170,32 @@ export async function compareRequests(
     }
     // After a refusal, the connection ends: the rest is not read by us. Cut it off, so that what
     // llhttp reads is what we accepted; a partial rest may become anything, and is cut off too.
+    // (What we accepted before it is compared in process, see llhttp.ts.)
     const clean = reading.end === 'clean' || reading.end === 'closed';
     if (!clean) continue;
     accepted.push({ text, sent: text, messages, ends: reading.end === 'closed' });
   }
+  return accepted;
+}
+
+export async function compareRequests(
+  oracle: RequestOracle,
+  cases: readonly string[],
+  forwarded: boolean,
+  tally: Tally,
+): Promise<void> {
+  const accepted = acceptedOf(cases, forwarded, tally);
   let at = 0;
   while (at < accepted.length)
     at += await compareBatch(oracle, accepted.slice(at), forwarded, tally);
 }
 
-const MARKER = (n: number): string => `GET /marker-${n} HTTP/1.1\r\nHost: marker\r\n\r\n`;
+export const MARKER = (n: number): string => `GET /marker-${n} HTTP/1.1\r\nHost: marker\r\n\r\n`;
 
 /** One connection; answers how many cases it settled. */
 async function compareBatch(
   oracle: RequestOracle,
-  cases: readonly { text: string; sent: string; messages: Message[]; ends: boolean }[],
+  cases: readonly Accepted[],
   forwarded: boolean,
   tally: Tally,
 ): Promise<number> {
@@ -193,39 +208,64 @@ async function compareBatch(
   const watch = await oracle.ask(Buffer.from(bytes, 'latin1'), last?.ends === true ? '' : marker);
   let at = 0;
   for (const [n, one] of batch.entries()) {
-    tally.compared += 1;
-    for (const message of one.messages) {
-      const seen = watch.seen[at];
-      at += 1;
-      if (seen !== undefined && isSame(message, seen, forwarded)) continue;
-      // After a message that asks for an upgrade Node swallows what llhttp says of the rest.
-      const isSilent =
-        watch.stalled && one.ends && message.fields.some((f) => /^upgrade$/iu.test(f));
-      const isRefused =
-        (watch.error !== '' || isSilent) && (seen === undefined || at === watch.seen.length);
-      // Refused inside a body: what came so far must be a part of what we read.
-      const isPart = seen === undefined || (!seen.done && message.body.startsWith(seen.body));
-      if (isRefused && isPart) tally.stricter += 1;
-      else tally.differences.push(describe(one.text, message, seen, watch.error));
-      return n + 1;
-    }
-    if (one.ends) continue;
-    const seen = watch.seen[at];
-    at += 1;
-    if (seen?.line === `GET /marker-${n} 11`) continue;
-    if (watch.error !== '' && seen === undefined) tally.stricter += 1;
-    else tally.differences.push(describe(one.text, undefined, seen, watch.error));
-    return n + 1;
+    const took = judgeRequests(one, { watch, at, n, forwarded }, tally);
+    if (took === undefined) return n + 1;
+    at += took;
   }
   return count;
+}
+
+/** Case `n` of a connection, whose messages begin at `at` of what was seen. */
+export interface Place {
+  readonly watch: Watch;
+  readonly at: number;
+  readonly n: number;
+  readonly forwarded: boolean;
+}
+
+/** Answers how many messages it took; undefined: the connection was over before its end. */
+export function judgeRequests(
+  one: Accepted,
+  { watch, at: from, n, forwarded }: Place,
+  tally: Tally,
+): number | undefined {
+  let at = from;
+  tally.compared += 1;
+  for (const message of one.messages) {
+    const seen = watch.seen[at];
+    at += 1;
+    if (seen !== undefined && isSame(message, seen, forwarded)) continue;
+    // After a message that asks for an upgrade Node swallows what llhttp says of the rest.
+    const isSilent = watch.stalled && one.ends && message.fields.some((f) => /^upgrade$/iu.test(f));
+    const isRefused =
+      (watch.error !== '' || isSilent) && (seen === undefined || at === watch.seen.length);
+    // Refused inside a body: what came so far must be a part of what we read.
+    const isPart = seen === undefined || (!seen.done && message.body.startsWith(seen.body));
+    if (isRefused && isPart) tally.stricter += 1;
+    else tally.differences.push(describe(one.text, message, seen, watch.error));
+    return undefined;
+  }
+  if (one.ends) return at - from;
+  const seen = watch.seen[at];
+  at += 1;
+  if (seen?.line === `GET /marker-${n} 11`) return at - from;
+  if (watch.error !== '' && seen === undefined) tally.stricter += 1;
+  else tally.differences.push(describe(one.text, undefined, seen, watch.error));
+  return undefined;
 }
 
 function describe(text: string, own: unknown, seen: unknown, error: string): string {
   return JSON.stringify({ text, own, seen, error });
 }
 
+export interface SeenAnswer {
+  readonly status: number;
+  readonly body: string;
+  readonly whole: boolean;
+}
+
 export interface AnswerOracle {
-  ask(bytes: Buffer, toHead: boolean): Promise<{ status: number; body: string; whole: boolean }>;
+  ask(bytes: Buffer, toHead: boolean): Promise<SeenAnswer>;
   close(): Promise<void>;
 }
 
@@ -279,15 +319,31 @@ export async function compareAnswer(
   toHead: boolean,
   tally: Tally,
 ): Promise<void> {
+  const own = readableAnswer(text, toHead, tally);
+  if (own === undefined) return;
+  compareSeenAnswer(text, own, await oracle.ask(Buffer.from(text, 'latin1'), toHead), tally);
+}
+
+/** Undefined: refused by us, or not whole. */
+export function readableAnswer(
+  text: string,
+  toHead: boolean,
+  tally: Tally,
+): AnswerReading | undefined {
   tally.cases += 1;
-  const bytes = Buffer.from(text, 'latin1');
-  const own: AnswerReading = readAnswer(bytes, toHead);
-  if (own.kind !== 'whole' && own.kind !== 'until-close') {
-    tally.refused += 1;
-    return;
-  }
+  const own = readAnswer(Buffer.from(text, 'latin1'), toHead);
+  if (own.kind === 'whole' || own.kind === 'until-close') return own;
+  tally.refused += 1;
+  return undefined;
+}
+
+export function compareSeenAnswer(
+  text: string,
+  own: AnswerReading,
+  seen: SeenAnswer,
+  tally: Tally,
+): void {
   tally.compared += 1;
-  const seen = await oracle.ask(bytes, toHead);
   if (!seen.whole) {
     // It refused, or wants more than we do; with more bytes behind, it cannot want more.
     if (own.body.startsWith(seen.body)) tally.stricter += 1;

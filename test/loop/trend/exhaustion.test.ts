@@ -11,13 +11,13 @@ interface Alarm {
   readonly forecast: Extract<Forecast, { readonly kind: 'exhausts' }>;
 }
 
-/** First time that three forecasts in a row, five minutes apart, say that it runs out. */
+/** First time that three forecasts in a row, ten minutes apart, say that it runs out. */
 function firstAlarm(values: readonly number[], limit: number): Alarm | undefined {
   const trend = new Trend();
   let inRow = 0;
   for (const [at, value] of values.entries()) {
     trend.note(at * SAMPLE_MS, value);
-    if (at % 5 !== 0) continue;
+    if (at % 10 !== 0) continue;
     const forecast = trend.forecast(limit);
     inRow = forecast.kind === 'exhausts' ? inRow + 1 : 0;
     if (forecast.kind === 'exhausts' && inRow >= AGREE) return { at, forecast };
@@ -33,7 +33,7 @@ describe('time to exhaustion', () => {
   test('leaks are told hours before they end, and when they end about right', () => {
     const leads: number[] = [];
     const errors: number[] = [];
-    for (let seed = 1; seed <= 30; seed += 1) {
+    for (let seed = 1; seed <= 20; seed += 1) {
       const { values, limit, exhaustedAt } = levelCase('leak', seed);
       const alarm = firstAlarm(values, limit);
       assert.ok(alarm !== undefined && exhaustedAt > 0, `seed ${seed}`);
@@ -45,18 +45,18 @@ describe('time to exhaustion', () => {
     }
     leads.sort((a, b) => a - b);
     errors.sort((a, b) => a - b);
-    assert.ok((leads[3] ?? 0) >= 120, `p10 of the lead: ${leads[3]} min`);
-    assert.ok((errors[15] ?? 1) <= 0.2, `median error ${errors[15]}`);
+    assert.ok((leads[2] ?? 0) >= 120, `p10 of the lead: ${leads[2]} min`);
+    assert.ok((errors[10] ?? 1) <= 0.2, `median error ${errors[10]}`);
   });
 
   for (const kind of ['daily', 'cache', 'step', 'saw'] satisfies LevelKind[]) {
     test(`a level that only looks so (${kind}) raises next to no alarm`, () => {
       let alarms = 0;
-      for (let seed = 1; seed <= 25; seed += 1) {
+      for (let seed = 1; seed <= 12; seed += 1) {
         const { values, limit } = levelCase(kind, seed);
         if (firstAlarm(values, limit) !== undefined) alarms += 1;
       }
-      assert.ok(alarms <= 2, `${alarms} of 25`);
+      assert.ok(alarms <= 1, `${alarms} of 12`);
     });
   }
 

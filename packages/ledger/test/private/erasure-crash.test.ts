@@ -15,9 +15,11 @@ import {
   TENANT,
   bench,
   entryAt,
+  filesWith,
   grep,
   record,
   seededRandom,
+  wholeDisk,
 } from './support.ts';
 import { statesAt } from './support.ts';
 import type { Bench } from './support.ts';
@@ -76,8 +78,9 @@ async function secretsOf(one: Bench, index: number, names: readonly string[]): P
 }
 
 async function assertGone(files: Files, secrets: readonly Secrets[]): Promise<void> {
+  const disk = await wholeDisk(files);
   for (const { name, bytes } of secrets) {
-    assert.deepEqual(await grep(files, bytes), [], `${name} is still on the disk`);
+    assert.deepEqual(filesWith(disk, bytes), [], `${name} is still on the disk`);
   }
 }
 

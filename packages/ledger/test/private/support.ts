@@ -148,7 +148,8 @@ export async function wholeDisk(files: Files): Promise<ReadonlyMap<string, Buffe
   for (const dir of ['ledger', 'ledger/seg', 'ledger/payload', 'ledger/keys']) {
     for (const name of await files.list(dir)) {
       const bytes = await files.readWhole(`${dir}/${name}`, 1e9);
-      if (bytes !== undefined) all.set(`${dir}/${name}`, Buffer.from(bytes));
+      if (bytes === undefined) continue;
+      all.set(`${dir}/${name}`, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
     }
   }
   return all;
@@ -156,8 +157,15 @@ export async function wholeDisk(files: Files): Promise<ReadonlyMap<string, Buffe
 
 /** Names of the files in which these bytes stand. */
 export async function grep(files: Files, needle: Uint8Array | string): Promise<readonly string[]> {
+  return filesWith(await wholeDisk(files), needle);
+}
+
+/** The same on a disk that was read already. */
+export function filesWith(
+  disk: ReadonlyMap<string, Buffer>,
+  needle: Uint8Array | string,
+): readonly string[] {
   const wanted = Buffer.from(needle);
-  const disk = await wholeDisk(files);
   return [...disk].filter(([, bytes]) => bytes.includes(wanted)).map(([name]) => name);
 }
 

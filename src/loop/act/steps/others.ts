@@ -209,6 +209,28 @@ export async function liftQuarantine(
   return done('lifted');
 }
 
+export async function holdTenant(
+  step: Of<'hold-tenant'>,
+  context: StepContext,
+): Promise<StepAnswer> {
+  await context.ports.book.change({ hold: [step.hold] });
+  const pushed = await context.ports.book.publish();
+  return done(
+    pushed.kind === 'applied'
+      ? `in force in ${pushed.workers} gateways`
+      : 'written; some gateways get it when they return',
+  );
+}
+
+export async function releaseTenant(
+  step: Of<'release-tenant'>,
+  context: StepContext,
+): Promise<StepAnswer> {
+  await context.ports.book.change({ unhold: [step.id] });
+  await context.ports.book.publish();
+  return done('lifted');
+}
+
 export async function awaitDependency(
   step: Of<'await-dependency'>,
   context: StepContext,

@@ -1,8 +1,8 @@
 // Real processes, trouble whose cause is no replica: a release, the database, a tenant's request, a
 // probe, a control, the control plane itself. The scenarios of the issue, played as written.
-// Runs alone: what clients see while it heals is part of what is asserted.
+// Run by `heal.test.ts`.
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import type { StoryEvent } from '../../src/api/contract.ts';
 import { crashAtStart } from '../scenarios/05-crash-at-start.ts';
 import { errorsUnderTraffic } from '../scenarios/06-errors-under-traffic.ts';
@@ -13,32 +13,27 @@ import { rlsSwitchedOff } from '../scenarios/11-rls-off.ts';
 import { controllerKilled } from '../scenarios/12-controller-killed.ts';
 import { assertRecorded } from './evidence.ts';
 import { asOwner, switchOn } from './faults.ts';
-import { assertEnded, assertNoneFailed, openTheatre } from './harness.ts';
-import type { Played, Theatre } from './harness.ts';
+import { assertNoneFailed } from './harness.ts';
+import type { Played } from './harness.ts';
+import { theatre } from './house.ts';
 import { shotsText } from './load.ts';
 import { pidsOf, replicasOf } from './system.ts';
 
-let theatre: Theatre;
-before(async () => {
-  theatre = await openTheatre();
-});
-after(() => theatre.close());
-
 test('5: a release that crashes at its start is rolled back; the old one serves on', async () => {
-  const played = await theatre.perform(crashAtStart);
+  const played = await theatre().perform(crashAtStart);
   assertNoneFailed(played);
   assertRefused(played, 'billing');
 });
 
 test('6: a release that fails under traffic alone is rolled back, few errors seen', async () => {
-  const played = await theatre.perform(errorsUnderTraffic);
+  const played = await theatre().perform(errorsUnderTraffic);
   const { failed, shots } = played;
   assert.ok(failed.length <= shots.length / 100, `${failed.length} of ${shots.length} failed`);
   assertRefused(played, 'records');
 });
 
 test('8: PostgreSQL is stopped; it is named and restarted, and no replica is', async () => {
-  const played = await theatre.perform(databaseStopped);
+  const played = await theatre().perform(databaseStopped);
   const asked = played.events.filter(
     ({ kind, text }) => kind === 'decision.refused' && text.startsWith('a person is asked'),
   );
@@ -50,9 +45,9 @@ test('8: PostgreSQL is stopped; it is named and restarted, and no replica is', a
 });
 
 test('9: a poison request: its route is held back, other tenants are unharmed', async () => {
-  const played = await theatre.perform(poisonRequest);
+  const played = await theatre().perform(poisonRequest);
   assertNoneFailed(played);
-  const { system } = theatre;
+  const { system } = theatre();
   const headers = { authorization: `Bearer ${system.keys.get('lakeview') ?? ''}` };
   const other = await fetch(`${system.gatewayUrl}/records/patients`, { headers });
   await other.body?.cancel();
@@ -63,17 +58,17 @@ test('9: a poison request: its route is held back, other tenants are unharmed', 
 });
 
 test('10: every probe is wrong; nothing is killed, a person is asked', async () => {
-  const played = await theatre.perform(probeWrong);
+  const played = await theatre().perform(probeWrong);
   assertNoneFailed(played);
   assert.deepEqual(pidsOf(played.after), pidsOf(played.before), played.text);
   assert.deepEqual(played.runs, [], played.text);
 });
 
 test('11: row-level security is switched off: found, enabled, forced, proved again', async () => {
-  const played = await theatre.perform(rlsSwitchedOff);
+  const played = await theatre().perform(rlsSwitchedOff);
   assertNoneFailed(played);
   const rows = await asOwner(
-    theatre.system,
+    theatre().system,
     `select relname, relrowsecurity, relforcerowsecurity from pg_class
      where relname in ('patients', 'notes', 'invoices', 'payments', 'appointments')`,
   );
@@ -83,15 +78,15 @@ test('11: row-level security is switched off: found, enabled, forced, proved aga
 });
 
 test('12: the control plane is killed during heals: it adopts what runs and goes on', async () => {
-  const played = await theatre.perform(controllerKilled);
+  const played = await theatre().perform(controllerKilled);
   assertNoneFailed(played);
   assertSameGateways(played);
 });
 
 test('12: killed in the middle of a drain: the same run ends, nothing is done twice', async () => {
-  const { system, load } = theatre;
+  const { system, load } = theatre();
   const { story } = system;
-  const before = await theatre.calm();
+  const before = await theatre().calm();
   const { seq } = story;
   const atMs = Date.now();
   const [victim] = replicasOf(before, 'billing');
@@ -108,7 +103,7 @@ test('12: killed in the middle of a drain: the same run ends, nothing is done tw
   process.kill(before.instance.pid, 'SIGKILL');
   await story.wait('the same run', begun.seq, ofRun('run.resumed', ''));
   await story.wait('its end', begun.seq, ofRun('run.done', ''));
-  const after = await theatre.calm();
+  const after = await theatre().calm();
   const text = story.text(seq);
   const { steps } = await system.client.run(begun.run ?? '');
   const newcomer = /pid (\d+)/u.exec(steps[0]?.record?.detail ?? '')?.[1];
@@ -122,10 +117,6 @@ test('12: killed in the middle of a drain: the same run ends, nothing is done tw
   assertSameGateways({ before, after, text });
   assert.notEqual(after.instance.pid, before.instance.pid);
   await assertRecorded(system, atMs, before.ledger.size);
-});
-
-test('all of it is in the ledger, which verifies offline; nothing is left running', async () => {
-  await assertEnded(theatre);
 });
 
 /** `deploy` said no by its exit status, and what ran before still runs with the same processes. */

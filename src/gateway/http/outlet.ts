@@ -1,0 +1,94 @@
+// How do bytes leave a socket without the stream's book-keeping for each write? They are handed to
+// the socket's handle, which usually takes them at once; what it did not take it keeps, and says
+// when it has gone out.
+//
+//   OL1. Bytes leave in the order of the calls, whichever way each of them took.
+//   OL2. After `false` a drain follows, unless the socket ends before.
+//   OL3. Where Node's inside does not look as known (another version, TLS, not connected, closed,
+//        an error), the stream's own `write` is used, with all that it does then.
+import type { Socket } from 'node:net';
+import type { Sink } from './scratch.ts';
+
+/** Since here a handle takes no request object, and makes one where it needs one. */
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const IS_KNOWN = major === 26 && minor >= 10;
+
+interface Pending {
+  oncomplete: (() => void) | null;
+  buffer: Uint8Array | null;
+}
+
+interface Handle {
+  /** 0: taken; another number: an error; an object: taken, but not out yet. */
+  writeBuffer(request: null, bytes: Uint8Array): number | Pending;
+}
+
+function isHandle(value: unknown): value is Handle {
+  if (typeof value !== 'object' || value === null || !('writeBuffer' in value)) return false;
+  return value.constructor.name === 'TCP' && typeof value.writeBuffer === 'function';
+}
+
+interface WithHandle {
+  readonly _handle: unknown;
+}
+
+export class Outlet implements Sink {
+  readonly #socket: Socket;
+  readonly #onDrain: () => void;
+  /** The handle that was looked at; undefined: not yet, or not to be used. */
+  #handle: Handle | undefined;
+  #isDirect = IS_KNOWN;
+  /** Bytes that the handle took and has not sent. */
+  #pending = 0;
+
+  constructor(socket: Socket, onDrain: () => void) {
+    this.#socket = socket;
+    this.#onDrain = onDrain;
+    socket.on('drain', () => this.#drained());
+  }
+
+  /** Bytes that are not out yet. */
+  get writableLength(): number {
+    return this.#pending + this.#socket.writableLength;
+  }
+
+  /** False: wait for the drain. */
+  write(bytes: Uint8Array): boolean {
+    const handle = this.#direct();
+    if (handle === undefined) return this.#stream(bytes);
+    const taken = handle.writeBuffer(null, bytes);
+    if (taken === 0) return this.#pending === 0;
+    // The same error meets the stream, which ends the socket and tells why.
+    if (typeof taken === 'number') return this.#stream(bytes);
+    const { length } = bytes;
+    this.#pending += length;
+    taken.buffer = bytes;
+    taken.oncomplete = () => {
+      this.#pending -= length;
+      this.#drained();
+    };
+    return false;
+  }
+
+  #direct(): Handle | undefined {
+    if (!this.#isDirect) return undefined;
+    // What the stream holds goes first: OL1.
+    if (this.#socket.writableLength > 0) return undefined;
+    const handle = (this.#socket as unknown as WithHandle)._handle;
+    if (handle === this.#handle) return this.#handle;
+    if (handle === null || this.#socket.connecting) return undefined;
+    this.#isDirect = isHandle(handle);
+    this.#handle = isHandle(handle) ? handle : undefined;
+    return this.#handle;
+  }
+
+  #stream(bytes: Uint8Array): boolean {
+    const goesOn = this.#socket.write(bytes);
+    return goesOn && this.#pending === 0;
+  }
+
+  #drained(): void {
+    if (this.#pending > 0 || this.#socket.destroyed) return;
+    if (!this.#socket.writableNeedDrain) this.#onDrain();
+  }
+}
