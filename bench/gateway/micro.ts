@@ -96,6 +96,10 @@ async function endGently(peer: Peer): Promise<void> {
   await until(5_000, () => peer.pids().every((pid) => !isAlive(pid)));
 }
 
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(name, () => void endAll().then(() => process.exit(130)));
+}
+
 try {
   await main();
 } finally {

@@ -33,7 +33,7 @@ export class Attempt implements Guest {
   readonly startedMs: number;
   readonly suspected: boolean;
   readonly #owner: AttemptOwner;
-  #headMs = 0;
+  headMs = 0;
   #answered = false;
   #left = false;
 
@@ -57,12 +57,13 @@ export class Attempt implements Guest {
     if (this.waitingSinceMs !== NEVER) this.#owner.leaveHung(this);
   }
 
-  /** The head of an answer came. Is it a failure of the replica? */
-  answerHead(status: number): 'bad' | 'good' {
-    this.#headMs = this.#tookMs();
+  /** The head of an answer came. Is it a failure of the replica, or excused by a dependency? */
+  answerHead(status: number, nowMs: number, isExcused: boolean): 'bad' | 'good' {
+    this.headMs = this.#tookMs(nowMs);
     this.#answered = true;
     const isBad = status >= 500 && status !== 501;
-    this.#owner.backend.outcome(this.lane, isBad ? 'error' : 'ok', this.#headMs);
+    const outcome = isExcused ? 'excused' : isBad ? 'error' : 'ok';
+    this.#owner.backend.outcome(this.lane, outcome, this.headMs);
     return isBad ? 'bad' : 'good';
   }
 
@@ -71,9 +72,9 @@ export class Attempt implements Guest {
     if (this.#left) return undefined;
     switch (outcome.kind) {
       case 'answered':
-        return this.#leave(outcome.status >= 500 ? 'error' : 'answered', this.#headMs);
+        return this.#leave(outcome.status >= 500 ? 'error' : 'answered', this.headMs);
       case 'discarded':
-        this.#leave('error', this.#headMs);
+        this.#leave('error', this.headMs);
         return { kind: 'status', status: outcome.status };
       case 'client-gone':
         return this.gone();
@@ -116,8 +117,7 @@ export class Attempt implements Guest {
     const tookMs = this.#tookMs();
     this.#leave('unsent', tookMs);
     if (!OURS.has(reason)) {
-      const outcome = UNREACHABLE.has(reason) ? 'unreachable' : 'broken';
-      this.#owner.backend.outcome(this.lane, outcome, tookMs);
+      this.#owner.backend.outcome(this.lane, unsentOutcome(reason), tookMs);
     }
     return { kind: 'unsent' };
   }
@@ -134,9 +134,14 @@ export class Attempt implements Guest {
     return kind === 'bad-response' ? { kind: 'garbled', reason } : { kind: 'broken' };
   }
 
-  #tookMs(): number {
+  #tookMs(nowMs = this.#owner.nowMs()): number {
     const sinceMs = Math.max(this.startedMs, this.#owner.turnMs);
     // An answer before the request was whole is early, however long its client takes.
-    return sinceMs === NEVER ? 0 : this.#owner.nowMs() - sinceMs;
+    return sinceMs === NEVER ? 0 : nowMs - sinceMs;
   }
+}
+
+function unsentOutcome(reason: string): 'unreachable' | 'unconnected' | 'broken' {
+  if (UNREACHABLE.has(reason)) return 'unreachable';
+  return reason === 'connect-timeout' ? 'unconnected' : 'broken';
 }

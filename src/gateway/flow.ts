@@ -7,6 +7,7 @@
 //        nothing is counted where it was taken away already.
 //   FL3. What is kept by kind of request is bounded.
 import type { Account } from './admission.ts';
+import type { StayTerms } from './fair/stay.ts';
 import type { Backend } from './backend.ts';
 import type { Cell, Counters } from './counters.ts';
 import type { ForwardPlan } from './http/hooks.ts';
@@ -38,6 +39,8 @@ export class Flow {
   readonly backend: Backend;
   readonly plan: ForwardPlan;
   readonly ruling: Ruling;
+  /** Of its stay in the service; made with its first request. */
+  terms: StayTerms | undefined;
   #lines = '';
   #linesUntilMs = Number.NEGATIVE_INFINITY;
   readonly #cells = new Map<Lane, Cell>();

@@ -10,6 +10,7 @@
 //   ID5. A replica gets one request id and one traceparent: the client's, if it is there once and
 //        harmless, or ours.
 import { createHmac, randomFillSync, randomUUID, type KeyObject } from 'node:crypto';
+import { DEPENDENCY_FAILED } from './fair/breaker.ts';
 import { type Head, SLOT, VALUE_AT, VALUE_END } from './http/head.ts';
 import type { ExchangeView } from './http/hooks.ts';
 import { KNOWN, nameSet } from './http/names.ts';
@@ -37,7 +38,8 @@ export const DROP_FROM_REQUEST = nameSet(
   ],
   ['x-kintsugi-'],
 );
-export const DROP_FROM_ANSWER = nameSet(['x-request-id']);
+/** The second is said to the gateway, and nobody else's business. */
+export const DROP_FROM_ANSWER = nameSet(['x-request-id', DEPENDENCY_FAILED]);
 
 export interface Identity {
   readonly tenant: string;

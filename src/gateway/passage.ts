@@ -21,6 +21,9 @@ import type { AttemptOwner } from './attempt.ts';
 import type { Backend } from './backend.ts';
 import type { AttemptResult, Counters } from './counters.ts';
 import { countIn } from './counters.ts';
+import { DEPENDENCY_FAILED } from './fair/breaker.ts';
+import { LEFT_TIMEOUT, leftMs, REQUEST_TIMEOUT, totalMs } from './fair/deadline.ts';
+import type { Stay, StayTerms } from './fair/stay.ts';
 import type { Flow } from './flow.ts';
 import type {
   AnswerVerdict,
@@ -32,7 +35,8 @@ import type {
   OwnAnswer,
   Verdict,
 } from './http/hooks.ts';
-import { KNOWN } from './http/names.ts';
+import type { Head } from './http/head.ts';
+import { fieldName, KNOWN } from './http/names.ts';
 import { serverTiming, wantsTiming } from './observe/server-timing.ts';
 import type { TimingMode } from './observe/server-timing.ts';
 import type { TraceSpan } from './observe/trace.ts';
@@ -54,6 +58,8 @@ const VERDICT_AFTER_LOOK_MS = 80;
 const VERDICT_SLICE_MS = 10;
 const ATTEMPTS_MAX = 32;
 const NEVER = Number.POSITIVE_INFINITY;
+const TIMEOUT_FIELD = fieldName(REQUEST_TIMEOUT);
+const FAILED_FIELD = fieldName(DEPENDENCY_FAILED);
 const NOBODY: ReadonlySet<ReplicaId> = new Set();
 
 export interface PassageDeps {
@@ -64,6 +70,13 @@ export interface PassageDeps {
   readonly poison: PoisonState;
 }
 
+export interface PassageFacts {
+  readonly view: ExchangeView;
+  readonly flow: Flow;
+  readonly target: Target;
+  readonly stay: Stay;
+}
+
 /** Where it goes next, or what its client is told instead. */
 type Step = Lane | OwnAnswer;
 
@@ -71,6 +84,7 @@ export class Passage implements AttemptOwner, Wish {
   readonly view: ExchangeView;
   readonly flow: Flow;
   readonly target: Target;
+  readonly #stay: Stay;
   readonly requestId: string;
   readonly trace: TraceSpan | undefined;
   /** Lines for the replica beside those of the flow. */
@@ -79,6 +93,8 @@ export class Passage implements AttemptOwner, Wish {
   readonly #own: string;
   readonly #deps: PassageDeps;
   readonly #startedMs: number;
+  /** Of the client's time, or the route's. */
+  readonly #totalMs: number;
   #tried: Set<ReplicaId> | undefined;
   #unsent: Set<ReplicaId> | undefined;
   /** Replicas that broke with it inside. */
@@ -108,9 +124,7 @@ export class Passage implements AttemptOwner, Wish {
 
   constructor(
     deps: PassageDeps,
-    view: ExchangeView,
-    flow: Flow,
-    target: Target,
+    facts: PassageFacts,
     ids: {
       readonly requestId: string;
       readonly add: string;
@@ -119,14 +133,16 @@ export class Passage implements AttemptOwner, Wish {
     },
   ) {
     this.#deps = deps;
-    this.view = view;
-    this.flow = flow;
-    this.target = target;
+    this.view = facts.view;
+    this.flow = facts.flow;
+    this.target = facts.target;
+    this.#stay = facts.stay;
     this.requestId = ids.requestId;
     this.trace = ids.trace;
     this.#add = ids.add;
     this.#own = ids.own;
-    this.#startedMs = view.startedMs;
+    this.#startedMs = facts.view.startedMs;
+    this.#totalMs = totalMs(facts.view.head.value(TIMEOUT_FIELD), facts.flow.plan.totalTimeoutMs);
   }
 
   get backend(): Backend {
@@ -189,14 +205,14 @@ export class Passage implements AttemptOwner, Wish {
     return this.#attempts;
   }
 
-  /** Call once. */
-  start(): Decision | Promise<Decision> {
-    const step = this.#next(this.#startedMs);
-    if (step instanceof Promise) return step.then((known) => this.#decision(known));
-    return this.#decision(step);
+  /** Call once. `nowMs`: when it was let in. */
+  start(nowMs: number): Decision | Promise<Decision> {
+    const step = this.#next(nowMs);
+    if (step instanceof Promise) return step.then((known) => this.#decision(known, this.nowMs()));
+    return this.#decision(step, nowMs);
   }
 
-  #decision(step: Step): Decision {
+  #decision(step: Step, nowMs: number): Decision {
     if ('kind' in step) return step;
     const { flow, requestId } = this;
     const { plan } = flow;
@@ -204,20 +220,24 @@ export class Passage implements AttemptOwner, Wish {
       kind: 'forward',
       to: step.pool,
       plan,
-      add: this.#add,
+      add: this.#lines(nowMs),
       addToAnswer: `x-request-id: ${requestId}\r\n`,
       partition: flow.tenant.id,
       shared: flow.lines(Date.now()),
       own: this.#own,
     };
-    if (this.#waitUntilMs === NEVER) return decision;
-    const waitedMs = this.nowMs() - this.#startedMs;
-    const totalTimeoutMs = Math.max(1, plan.totalTimeoutMs - waitedMs);
+    const totalTimeoutMs = leftMs(this.#totalMs, this.#startedMs, nowMs);
+    if (totalTimeoutMs === plan.totalTimeoutMs) return decision;
     return { ...decision, plan: { ...plan, totalTimeoutMs } };
   }
 
+  /** With the time that is left: nobody is to work on an answer that nobody waits for. */
+  #lines(nowMs: number): string {
+    return `${this.#add}${LEFT_TIMEOUT}: ${leftMs(this.#totalMs, this.#startedMs, nowMs)}\r\n`;
+  }
+
   #verdict(step: Step): Verdict {
-    return 'kind' in step ? step : { kind: 'retry', to: step.pool, add: this.#add };
+    return 'kind' in step ? step : { kind: 'retry', to: step.pool, add: this.#lines(this.nowMs()) };
   }
 
   #next(nowMs: number): Step | Promise<Step> {
@@ -252,9 +272,9 @@ export class Passage implements AttemptOwner, Wish {
   }
 
   #waitForReplica(nowMs: number): Step | Promise<Step> {
-    const { backend, tenant, plan } = this.flow;
+    const { backend, tenant } = this.flow;
     if (this.#waitUntilMs === NEVER) {
-      this.#waitUntilMs = Math.min(nowMs + WAIT_MAX_MS, this.#startedMs + plan.totalTimeoutMs);
+      this.#waitUntilMs = Math.min(nowMs + WAIT_MAX_MS, this.#startedMs + this.#totalMs);
     }
     const leftMs = this.#waitUntilMs - nowMs;
     if (leftMs <= 0 || this.#attempts >= ATTEMPTS_MAX) return this.#noReplica();
@@ -315,15 +335,20 @@ export class Passage implements AttemptOwner, Wish {
   }
 
   /** The head of an answer came: does it pass? */
-  answerHead(status: number): AnswerVerdict {
-    const judged = this.#attempt?.answerHead(status);
-    if (judged === 'bad' && this.#mayDrop(status)) return 'discard';
+  answerHead(status: number, head: Head): AnswerVerdict {
+    const nowMs = this.nowMs();
+    const failed = status >= 500 ? head.value(FAILED_FIELD) : undefined;
+    const isExcused = failed !== undefined && needsIt(this.flow.terms, failed);
+    const attempt = this.#attempt;
+    const judged = attempt?.answerHead(status, nowMs, isExcused);
+    // What it lays on a dependency is no better elsewhere.
+    if (judged === 'bad' && !isExcused && this.#mayDrop(status)) return 'discard';
     this.#begun = true;
+    this.#stay.headCame(status, failed, attempt?.headMs ?? 0, nowMs);
     const { view } = this;
     const mode = this.#deps.timing?.() ?? 'never';
     if (mode !== 'never' && wantsTiming(mode, view.head, true)) {
-      const nowMs = this.nowMs();
-      const upMs = this.#spentMs + (this.#attempt === undefined ? 0 : nowMs - this.#attempt.startedMs);
+      const upMs = this.#spentMs + (attempt === undefined ? 0 : nowMs - attempt.startedMs);
       view.answerLines += serverTiming(nowMs - this.#startedMs, upMs, this.#attempts);
     }
     return 'pass';
@@ -459,6 +484,12 @@ export class Passage implements AttemptOwner, Wish {
     const { flow } = this;
     const failed = end.kind === 'cut' || (end.kind !== 'client-gone' && end.status >= 500);
     if (failed && this.#last !== undefined) flow.cell(this.#deps.counters, this.#last).failed += 1;
+    this.#stay.end(this.#startedMs + end.tookMs);
     release(flow.account);
   }
+}
+
+/** Is it one of those that the route declares? Others are no excuse. */
+function needsIt(terms: StayTerms | undefined, name: string): boolean {
+  return terms?.needs.some((need) => need.name === name) === true;
 }

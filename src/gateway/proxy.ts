@@ -5,14 +5,14 @@
 //   GP2. With no table everything but the gateway's own health is refused.
 //   GP3. A held or quarantined combination reaches no replica.
 //   GP4. What was admitted is released with the end of its exchange, whatever that is.
-import { admit, keepTenants, openAdmission } from './admission.ts';
-import type { AdmitAnswer } from './admission.ts';
+import { admit, keepTenants, openAdmission, release } from './admission.ts';
 import { openAuthenticator } from './auth.ts';
-import type { AuthRefusal } from './auth.ts';
-import { Backend } from './backend.ts';
+import { Backends } from './backends.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
 import { factsOf, Refusal } from './ending.ts';
+import { Isolation } from './fair/isolation.ts';
+import { Stay } from './fair/stay.ts';
 import type { Flow } from './flow.ts';
 import { flowOf } from './flow.ts';
 import type {
@@ -25,6 +25,7 @@ import type {
   OwnAnswer,
   Verdict,
 } from './http/hooks.ts';
+import type { Head } from './http/head.ts';
 import { connectionLines, keepsRequestId, requestIdOf, traceLineOf } from './identity.ts';
 import type { BackendDeps } from './lane.ts';
 import { noFacts } from './observe/facts.ts';
@@ -33,21 +34,23 @@ import { traceLine } from './observe/trace.ts';
 import type { TraceSpan } from './observe/trace.ts';
 import { Passage } from './passage.ts';
 import type { PassageDeps } from './passage.ts';
+import { Queued } from './queued.ts';
 import { heldForMs, noteDeath, openPoison } from './poison.ts';
 import { openCrossings } from './tenancy-tally.ts';
 import { judge, judgementProblem } from './tenancy-ruling.ts';
 import type { Refusal as MessageRefusal } from './http/refusal.ts';
 import type { Principal, Refused, Seat } from './principals.ts';
 import { Principals, seatOf } from './principals.ts';
+import { authProblem, LEFT, overLimit, SUSPENDED, UNKNOWN } from './door-problems.ts';
 import { problemAnswer } from './problem.ts';
 import type { Problem } from './problem.ts';
 import type { RetryBudget } from './retry.ts';
 import { noteRequest, openBudget } from './retry.ts';
-import type { Entry, Routes } from './routes.ts';
+import type { Routes } from './routes.ts';
 import { compileTable } from './routes.ts';
 import type { RouteKind, Target } from './targets.ts';
 import { OWN_PREFIX, Targets } from './targets.ts';
-import type { ReplicaId, ServiceName } from '../model/ids.ts';
+import type { ReplicaId } from '../model/ids.ts';
 import { messageOf } from '../model/errors.ts';
 import type { InFlight, RoutingTable } from '../model/routing.ts';
 import type { GatewayEvent, Suspect } from '../model/signal.ts';
@@ -55,20 +58,6 @@ import type { Clock } from '../world/clock.ts';
 
 /** Tag of an exchange whose client left before it was known who it is. */
 const GONE = Symbol('gone');
-const LEFT: Problem = { status: 503, reason: 'overloaded', detail: 'The client left.' };
-const SUSPENDED: Problem = {
-  status: 403,
-  reason: 'tenant-suspended',
-  detail: 'This tenant is suspended.',
-};
-const UNKNOWN: Problem = {
-  status: 404,
-  reason: 'route-unknown',
-  detail: 'No service has this path.',
-};
-
-type Limited = Extract<AdmitAnswer, { readonly kind: 'limited' }>;
-
 export interface ProxyDeps {
   readonly clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
   readonly random: () => number;
@@ -119,7 +108,8 @@ class GatewayProxy implements Proxy {
   readonly #crossings;
   readonly #facts = noFacts();
   readonly #poison;
-  readonly #backends = new Map<ServiceName, Backend>();
+  readonly #backends: Backends;
+  readonly #isolation: Isolation;
   readonly #passageDeps: PassageDeps;
   #routes: Routes | undefined;
   #budget: RetryBudget = openBudget(0);
@@ -135,8 +125,20 @@ class GatewayProxy implements Proxy {
     );
     this.#crossings = openCrossings(deps.emit);
     this.#poison = openPoison(deps.clock.monotonicMs());
+    const { workers, random, open, look, emit, active } = deps;
+    const nowMs = (): number => deps.clock.monotonicMs();
+    this.#isolation = new Isolation({ workers, nowMs, random });
+    this.#backends = new Backends({
+      nowMs,
+      random,
+      open,
+      look,
+      emit,
+      changed: (lane) => active(lane.route.weight === 0 && lane.inside.size === 0),
+      poison: this.#poison,
+    });
     this.#passageDeps = {
-      nowMs: () => deps.clock.monotonicMs(),
+      nowMs,
       counters: this.counters,
       budget: () => this.#budget,
       poison: this.#poison,
@@ -165,40 +167,13 @@ class GatewayProxy implements Proxy {
     this.#targets.use(routes);
     if (table.retryBudget !== this.#budget.share) this.#budget = openBudget(table.retryBudget);
     keepTenants(this.#admission, routes.tenants);
-    this.#placeBackends(table);
+    this.#isolation.use(table);
+    this.#backends.use(table.services, this.#isolation.rules);
     return { kind: 'applied', version: routes.version };
   }
 
-  #placeBackends(table: RoutingTable): void {
-    const wanted = new Set(table.services.map((s) => s.name));
-    for (const [name, backend] of this.#backends) {
-      if (wanted.has(name)) continue;
-      backend.close();
-      this.#backends.delete(name);
-    }
-    for (const service of table.services) {
-      const known = this.#backends.get(service.name);
-      if (known === undefined) this.#backends.set(service.name, this.#openBackend(service));
-      else known.apply(service);
-    }
-  }
-
-  #openBackend(service: Entry['service']): Backend {
-    const { clock, random, open, look, emit, active } = this.#deps;
-    return new Backend(service, {
-      nowMs: () => clock.monotonicMs(),
-      random,
-      open,
-      look,
-      emit,
-      changed: (lane) => active(lane.route.weight === 0 && lane.inside.size === 0),
-      poison: this.#poison,
-    });
-  }
-
   forgive(replicas: readonly ReplicaId[]): void {
-    const ids = new Set(replicas);
-    for (const backend of this.#backends.values()) backend.forgive(ids);
+    this.#backends.forgive(replicas);
   }
 
   learnDeath(replica: ReplicaId, suspects: readonly Suspect[]): void {
@@ -211,15 +186,16 @@ class GatewayProxy implements Proxy {
   }
 
   inFlight(): InFlight[] {
-    return [...this.#backends.values()].flatMap((backend) => backend.inFlight());
+    return this.#backends.inFlight();
   }
 
   ejections(): GatewayEvent[] {
-    return [...this.#backends.values()].flatMap((backend) => backend.ejections());
+    return this.#backends.ejections();
   }
 
   close(): void {
-    for (const backend of this.#backends.values()) backend.close();
+    this.#isolation.close();
+    this.#backends.close();
   }
 
   onRequestHead(view: ExchangeView): Decision | Promise<Decision> {
@@ -245,8 +221,8 @@ class GatewayProxy implements Proxy {
     });
   }
 
-  onAnswerHead(view: ExchangeView, status: number): AnswerVerdict {
-    return view.tag instanceof Passage ? view.tag.answerHead(status) : 'pass';
+  onAnswerHead(view: ExchangeView, status: number, head: Head): AnswerVerdict {
+    return view.tag instanceof Passage ? view.tag.answerHead(status, head) : 'pass';
   }
 
   onAttemptEnd(
@@ -259,6 +235,7 @@ class GatewayProxy implements Proxy {
   onExchangeEnd(view: ExchangeView, end: ExchangeEnd): void {
     const { tag } = view;
     if (tag instanceof Passage) tag.ended(end);
+    else if (tag instanceof Queued) tag.ended(this.#deps.clock.monotonicMs());
     if (this.#deps.observer !== undefined) this.#tell(this.#deps.observer, view, end);
     // What is still to be decided comes too late.
     view.tag = GONE;
@@ -287,10 +264,13 @@ class GatewayProxy implements Proxy {
     const { entry } = target;
     const routes = this.#routes;
     if (routes === undefined) return this.#refuse(arrival, UNKNOWN, who);
-    const backend = entry === undefined ? undefined : this.#backends.get(entry.service.name);
+    const backend = entry === undefined ? undefined : this.#backends.of(entry.service.name);
     if (entry === undefined || backend === undefined) return this.#refuse(arrival, UNKNOWN, who);
     const flow = flowOf(who, entry, backend);
-    const problem = this.#ruled(flow, arrival, routes) ?? this.#heldBack(flow, target.kind);
+    const problem =
+      this.#ruled(flow, arrival, routes) ??
+      this.#isolation.ruled(tenant.id, target.method, view.startedMs) ??
+      this.#heldBack(flow, target.kind);
     if (problem !== undefined) return this.#refuse(arrival, problem, who);
     return this.#enter(arrival, flow);
   }
@@ -331,19 +311,44 @@ class GatewayProxy implements Proxy {
     return { status: 503, reason: 'held-as-poison', detail, retryAfterMs: heldMs };
   }
 
-  /** The last door: a gate that lets tenants wait belongs here, and its release in `Passage.ended`. */
+  /** The last doors: the tenant's own limits, and the gate of the service, which may let it wait. */
   #enter(arrival: Arrival, flow: Flow): Decision | Promise<Decision> {
     const { view } = arrival;
     const answer = admit(flow.account, view.startedMs);
-    if (answer.kind === 'limited') return this.#refuse(arrival, overLimit(answer, flow), flow);
+    if (answer.kind === 'limited')
+      return this.#refuse(arrival, overLimit(answer, flow.tenant), flow);
+    flow.terms ??= this.#isolation.termsOf(flow.tenant, flow.entry);
+    const stay = new Stay(flow.terms);
+    const entered = stay.enter(view.startedMs);
+    if (entered === 'in') return this.#pass(arrival, flow, stay, view.startedMs);
+    if (!(entered instanceof Promise)) return this.#turnAway(arrival, flow, entered);
+    view.tag = new Queued(flow, stay);
+    return entered.then((then) => {
+      if (view.tag === GONE) return problemAnswer(LEFT, undefined);
+      if (then !== 'in') return this.#turnAway(arrival, flow, then);
+      return this.#pass(arrival, flow, stay, this.#deps.clock.monotonicMs());
+    });
+  }
+
+  #turnAway(arrival: Arrival, flow: Flow, problem: Problem): OwnAnswer {
+    release(flow.account);
+    return this.#refuse(arrival, problem, flow);
+  }
+
+  #pass(arrival: Arrival, flow: Flow, stay: Stay, enteredMs: number): Decision | Promise<Decision> {
+    const { view, requestId } = arrival;
     noteRequest(this.#budget, view.startedMs);
     const trace = this.#deps.observer?.begin(view.head);
     const add = this.#linesFor(arrival, trace);
     const own = connectionLines(arrival.seat, view);
-    const ids = { requestId: arrival.requestId, add, own, trace };
-    const passage = new Passage(this.#passageDeps, view, flow, arrival.target, ids);
+    const ids = { requestId, add, own, trace };
+    const passage = new Passage(
+      this.#passageDeps,
+      { view, flow, target: arrival.target, stay },
+      ids,
+    );
     view.tag = passage;
-    return passage.start();
+    return passage.start(enteredMs);
   }
 
   /** The lines that are this request's alone. */
@@ -377,24 +382,6 @@ class GatewayProxy implements Proxy {
     const headers = 'content-type: application/json\r\ncache-control: no-store\r\n';
     return { kind: 'answer', status, headers, body };
   }
-}
-
-function overLimit(answer: Limited, { tenant }: Flow): Problem {
-  const { retryAfterMs } = answer;
-  const isRate = answer.reason === 'rate';
-  const detail = isRate
-    ? `Limit: ${tenant.ratePerSecond} requests a second.`
-    : `Limit: ${tenant.concurrency} requests at once.`;
-  const reason = isRate ? 'rate-limited' : 'concurrency-limited';
-  return { status: 429, reason, detail, retryAfterMs };
-}
-
-function authProblem(refusal: AuthRefusal): Problem {
-  if (refusal === 'busy') {
-    const detail = 'Too many new credentials are being checked.';
-    return { status: 503, reason: 'auth-busy', detail, retryAfterMs: 1_000 };
-  }
-  return { status: 401, reason: 'unauthenticated', detail: `The credential is ${refusal}.` };
 }
 
 /** What is known of a request before it is let in. */

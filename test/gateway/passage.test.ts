@@ -8,6 +8,7 @@ import { afterEach, describe, test } from 'node:test';
 import { accountOf, openAdmission } from '../../src/gateway/admission.ts';
 import { Backend } from '../../src/gateway/backend.ts';
 import { openCounters } from '../../src/gateway/counters.ts';
+import { NO_NEEDS, Stay } from '../../src/gateway/fair/stay.ts';
 import { flowOf } from '../../src/gateway/flow.ts';
 import { Head } from '../../src/gateway/http/head.ts';
 import type {
@@ -141,9 +142,12 @@ function bench(count: number): Bench {
       account.inside = 1;
       const passage = new Passage(
         { nowMs, counters, budget: () => budget, poison },
-        client,
-        flowOf(principal, entry, backend),
-        target,
+        {
+          view: client,
+          flow: flowOf(principal, entry, backend),
+          target,
+          stay: new Stay({ tenant: TENANT.id, weight: 1, gate: undefined, needs: NO_NEEDS }),
+        },
         { requestId: `request-${sent.length}`, add: '', own: '', trace: undefined },
       );
       client.begin(passage);
@@ -182,7 +186,7 @@ class FakeClient implements ExchangeView {
 
   begin(passage: Passage): void {
     this.#passage = passage;
-    const decision = passage.start();
+    const decision = passage.start(performance.now());
     if (decision instanceof Promise) void decision.then((known) => this.#decided(known));
     else this.#decided(decision);
   }
@@ -245,7 +249,7 @@ class FakeClient implements ExchangeView {
 
   answerHead(status: number): void {
     this.status = status;
-    const verdict = this.#passage?.answerHead(status);
+    const verdict = this.#passage?.answerHead(status, this.head);
     if (verdict === 'discard') this.end('discarded', String(status));
     else this.replayable = false;
   }

@@ -101,7 +101,7 @@ export async function latencyRow(bench: GatewayBench): Promise<RowReport> {
     notes: [
       `${count} rounds of ${lastsMs / 1_000} s; "added": median of the differences in a round`,
       'from sending to the last byte; the generator never waits for an answer before it sends',
-      `rounds with the generator over ${LATE_MS} ms late are repeated (at most ${REPEATS_MAX} times)`,
+      `with the generator over ${LATE_MS} ms late, a round is repeated (${REPEATS_MAX} at most)`,
     ],
     inside: [],
     data: { rounds: Object.fromEntries(rounds) },

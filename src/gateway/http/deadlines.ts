@@ -1,7 +1,8 @@
 // Which connection is late? One coarse timer for all of them: setting a deadline is storing a
 // number, so that a request costs no timer.
 //
-//   DL1. A deadline fires once, at most a tick and a bit late, never early.
+//   DL1. A deadline fires once, at most a tick and a bit late, never early. If this process itself
+//        was held up, what it waits for may lie there unread: then one more tick is given, once.
 //   DL2. With nothing to watch no timer runs.
 
 export interface Watched {
@@ -12,6 +13,8 @@ export interface Watched {
   onDeadline(): void;
 }
 
+const HELD_UP_TICKS = 2;
+
 export class Deadlines {
   /** As of the last tick: precise enough for what waits for seconds. */
   nowMs: number;
@@ -19,6 +22,7 @@ export class Deadlines {
   readonly #tickMs: number;
   readonly #watched: Watched[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #wasLate = false;
 
   constructor(clock: () => number, tickMs = 100) {
     this.#clock = clock;
@@ -61,8 +65,11 @@ export class Deadlines {
   }
 
   tick(): void {
+    const beforeMs = this.nowMs;
     this.nowMs = this.#clock();
     const { nowMs } = this;
+    this.#wasLate = !this.#wasLate && nowMs - beforeMs > HELD_UP_TICKS * this.#tickMs;
+    if (this.#wasLate) return;
     // From the end: who is forgotten meanwhile is replaced by one that was already looked at.
     for (let i = this.#watched.length - 1; i >= 0; i -= 1) {
       const one = this.#watched[i];

@@ -14,6 +14,7 @@ import { type Carried, UpstreamConnection } from './upstream-connection.ts';
 export interface PoolLimits {
   readonly connectionsMax: number;
   readonly waitingMax: number;
+  /** Short: a listener whose queue is full takes nobody, and others do. Up to two ticks are added. */
   readonly connectTimeoutMs: number;
   /** Below the 5 s after which common servers close an idle connection: no race with them. */
   readonly idleMs: number;
@@ -22,7 +23,7 @@ export interface PoolLimits {
 export const POOL_LIMITS: PoolLimits = {
   connectionsMax: 1_024,
   waitingMax: 4_096,
-  connectTimeoutMs: 2_000,
+  connectTimeoutMs: 200,
   idleMs: 3_000,
 };
 
