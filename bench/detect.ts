@@ -2,9 +2,11 @@
 // causes and the forecast of exhaustion? Scores are of the one shipped configuration, with a 5-fold
 // beside it that was tuned without the series it is scored on. `--check` exits 1 on a missed bar.
 //
-//   npm run bench:detect -- --nab DIR --cloud DIR [--folds 5 --steps 300] [--tune] [--json] [--check]
+//   npm run bench:detect -- --nab DIR --cloud DIR [--folds 5 --steps 300] [--tune] [--json]
+//   [--check]
 //
-// Folders: the layout of the Numenta Anomaly Benchmark, and of Microsoft's cloud-monitoring data set.
+// Folders: the layout of the Numenta Anomaly Benchmark, and of Microsoft's cloud-monitoring data
+// set.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';

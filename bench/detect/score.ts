@@ -1,5 +1,5 @@
-// How good are the alerts? NAB's own rules with one threshold for the whole corpus, and plain events:
-// hit within two samples, precision of alerts, false alarms a series-day.
+// How good are the alerts? NAB's own rules with one threshold for the whole corpus, and plain
+// events: hit within two samples, precision of alerts, false alarms a series-day.
 import type { LabelledSeries, NabSeries } from './corpus.ts';
 
 export interface Profile {
@@ -27,7 +27,7 @@ interface Alert {
   readonly window: number;
 }
 
-/** `strengths[k][i]` > 0: an alert at row i of series k. The best threshold is sought, as NAB does. */
+/** `strengths[k][i]` > 0: an alert at row i of series k. Seeks the best threshold, as NAB does. */
 export function scoreNab(
   corpus: readonly NabSeries[],
   strengths: readonly Float64Array[],

@@ -1,5 +1,5 @@
-// Where do the thresholds come from? A seeded random walk over them that only goes up, on the series
-// it is given and on no others. The features of each series are computed once.
+// Where do the thresholds come from? A seeded random walk over them that only goes up, on the
+// series it is given and on no others. The features of each series are computed once.
 import { Features, STREAMS, type Stream } from '../../src/loop/detect/series/features.ts';
 import { openJudge, type WatchLimits, WATCH_LIMITS } from '../../src/loop/detect/series/watch.ts';
 import type { LabelledSeries, NabSeries, Series } from './corpus.ts';

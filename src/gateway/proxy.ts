@@ -311,7 +311,7 @@ class GatewayProxy implements Proxy {
     return { status: 503, reason: 'held-as-poison', detail, retryAfterMs: heldMs };
   }
 
-  /** The last doors: the tenant's own limits, and the gate of the service, which may let it wait. */
+  /** The last doors: the tenant's own limits, and the service's gate, which may let it wait. */
   #enter(arrival: Arrival, flow: Flow): Decision | Promise<Decision> {
     const { view } = arrival;
     const answer = admit(flow.account, view.startedMs);

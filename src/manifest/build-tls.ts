@@ -29,7 +29,7 @@ function front(draft: DraftTls, baseDir: string): GatewayTls {
   const { clientCa, clientAuth, redirectPort } = draft;
   return {
     certificates: [files(draft), ...draft.certificates.map(files)],
-    clientCa: clientCa === undefined ? undefined : resolve(baseDir, clientCa),
+    ...(clientCa === undefined ? {} : { clientCa: resolve(baseDir, clientCa) }),
     clientAuth,
     minVersion: draft.minVersion === '1.3' ? '1.3' : '1.2',
     redirectPort,

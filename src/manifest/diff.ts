@@ -129,8 +129,11 @@ function replaces(services: readonly ServiceSpec[]): ChangeEffect {
 }
 
 // Keys that a running replica never sees: the control plane and the gateway act on them.
-const LIVE_FIELDS =
-  /^(?:readiness|liveness|startup|drain|term|dependsOn|routes|shard|concurrency|slo|rollout|unlessEnv)(?:$|[.[])/u;
+const LIVE_FIELDS = new RegExp(
+  '^(?:readiness|liveness|startup|drain|term|dependsOn|routes|shard|concurrency|slo|rollout|' +
+    'unlessEnv)(?:$|[.[])',
+  'u',
+);
 
 function serviceChanges(
   before: ReadonlyMap<string, ServiceSpec>,

@@ -217,8 +217,8 @@ export const MANIFEST = object({
       policy: optional(
         path,
         'each tenant may use every route',
-        'File of Cedar policies: which roles may use which methods of which routes. With it, what ' +
-          'no policy permits is refused.',
+        'File of Cedar policies: which roles may use which methods of which routes. With it, ' +
+          'what no policy permits is refused.',
         { slips: ['policies', 'authorization', 'authorisation', 'cedar'] },
       ),
       accessLog: standard(accessLog, {}, 'What is written down about each request.', {

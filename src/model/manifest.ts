@@ -44,7 +44,7 @@ export interface GatewayTls {
   /** The first one answers who names no known host. */
   readonly certificates: readonly [CertificateFiles, ...CertificateFiles[]];
   /** PEM file with the authorities of client certificates; there unless `clientAuth` is none. */
-  readonly clientCa: string | undefined;
+  readonly clientCa?: string | undefined;
   readonly clientAuth: 'none' | 'optional' | 'required';
   readonly minVersion: '1.2' | '1.3';
   /** A plain port that only redirects here; 0: none. */

@@ -111,8 +111,8 @@ export interface PrefixRoute {
 
 /**
  * Role → methods in capitals; `*` as role: everybody known; as method: all. Nothing else passes.
- * `@key`, `@user` and `@cert` are roles of a kind of credential; the method `OTHER` is each that has
- * no row of its own in gateway/matrix.ts.
+ * `@key`, `@user` and `@cert` are roles of a kind of credential; the method `OTHER` is each that
+ * has no row of its own in gateway/matrix.ts.
  */
 export type RouteMatrix = Readonly<Record<string, readonly string[]>>;
 

@@ -1,5 +1,5 @@
-// The book of the fleet in SQL: one row a service, replica, release, quarantine and hold; one statement a
-// change.
+// The book of the fleet in SQL: one row a service, replica, release, quarantine and hold; one
+// statement a change.
 import { sql } from 'kysely';
 import type { RawBuilder } from 'kysely';
 import type { Fleet, ServiceBook } from '../model/fleet.ts';

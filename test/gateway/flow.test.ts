@@ -200,7 +200,7 @@ describe('principals', () => {
     }
   });
 
-  test('PR2: what was verified under a table that is gone is asked again under the new one', async () => {
+  test('PR2: what was verified under a table that is gone is asked again', async () => {
     const routes = routesOf([tenant('acme', KEY)]);
     const [acme] = routes.tenants.values();
     assert.ok(acme !== undefined);

@@ -358,7 +358,7 @@ describe('passage', () => {
     assert.equal(client.status, 502);
   });
 
-  test('PS6: inside two deaths of which another is found guilty, it is tried once more', async () => {
+  test('PS6: inside two deaths of which another is guilty, it is tried once more', async () => {
     const b = bench(5);
     b.look = { kind: 'refused' };
     // The usual traffic, so that being in both crowds by chance is unlikely.
@@ -386,7 +386,7 @@ describe('passage', () => {
     assert.equal(b.sent.length, 3);
   });
 
-  test('PS6: inside two deaths of which nobody is found guilty, it ends as before, in time', async () => {
+  test('PS6: inside two deaths of which nobody is guilty, it ends as before, in time', async () => {
     const b = bench(5);
     b.look = { kind: 'refused' };
     for (let i = 0; i < 100; i += 1) noteAnswered(b.poison, 'acme records GET /api/x', 0);
@@ -399,7 +399,7 @@ describe('passage', () => {
     assert.equal(b.sent.length, 2);
   });
 
-  test('PS6: found guilty itself, it is not tried again, nor is what must not be repeated', async () => {
+  test('PS6: guilty itself, it is not tried again, nor is what must not be repeated', async () => {
     const b = bench(5);
     b.look = { kind: 'refused' };
     const { client } = b.start('GET', '/api/x');

@@ -6,10 +6,30 @@
 //        'data' events. The new socket takes the place of the accepted one with its server too,
 //        so that servers count right and an idle connection keeps one socket in memory, not two.
 import { Socket, type SocketConstructorOpts } from 'node:net';
+import { wordsOf } from './chars.ts';
 
 const READ_BYTES = 65_536;
 /** Reads are one after the other in one thread: who keeps bytes copies them. */
 export const borrowedBytes = Buffer.allocUnsafeSlow(READ_BYTES);
+export const borrowedWords = wordsOf(borrowedBytes);
+
+export interface Reader {
+  /** So many bytes are in `borrowedBytes`. */
+  onBytes(count: number): void;
+  /** The other side has ended, or the socket is closed: once or twice. */
+  onGone(): void;
+}
+
+/** Its reader is a field of it: functions of its own for each of 10 000 sockets cost memory. */
+class AdoptedSocket extends Socket {
+  reader: Reader | undefined;
+}
+
+/** Node calls it as a method of the socket. */
+function onRead(this: unknown, count: number): boolean {
+  if (this instanceof AdoptedSocket) this.reader?.onBytes(count);
+  return true;
+}
 
 interface WithHandle {
   _handle: unknown;
@@ -34,28 +54,36 @@ function isServer(server: unknown): boolean {
   return typeof server._connections === 'number' && server._connections > 0;
 }
 
+function onGone(this: unknown): void {
+  if (this instanceof AdoptedSocket) this.reader?.onGone();
+}
+
 /** `accepted` must not have been read from (`pauseOnConnect`). */
-export function adopt(accepted: Socket, onBytes: (count: number) => void): Socket | undefined {
+export function adopt(accepted: Socket, reader: Reader): Socket | undefined {
   if (!hasHandle(accepted)) return undefined;
   const handle = accepted._handle;
   if (typeof handle !== 'object' || handle === null || !('useUserBuffer' in handle)) {
     return undefined;
   }
-  const callback = (count: number): boolean => {
-    onBytes(count);
-    return true;
-  };
   const options: SocketConstructorOpts & { handle: object } = {
     handle,
-    onread: { buffer: borrowedBytes, callback },
+    onread: { buffer: borrowedBytes, callback: onRead },
   };
   accepted._handle = null;
-  const socket = new Socket(options);
+  const socket = new AdoptedSocket(options);
+  socket.reader = reader;
+  socket.on('end', onGone);
+  socket.on('close', onGone);
   if (hasServer(accepted) && hasServer(socket) && isServer(accepted._server)) {
     socket._server = accepted._server;
     accepted._server = null;
   } else {
-    socket.once('close', () => accepted.destroy());
+    endTogether(socket, accepted);
   }
   return socket;
+}
+
+/** Apart from the above: what a function is made in, it keeps alive. */
+function endTogether(socket: Socket, accepted: Socket): void {
+  socket.once('close', () => accepted.destroy());
 }

@@ -51,6 +51,44 @@ export const HEX = table((c) => {
 /** Chunk extensions: visible ASCII only, no white space. */
 export const EXTENSION = table((c) => (c > 32 && c < 127 ? 1 : 0));
 
+/** The bytes of a buffer, four at a time; empty: one by one. */
+export type Words = Int32Array<ArrayBufferLike>;
+export const NO_WORDS: Words = new Int32Array(0);
+
+const EACH_1 = 0x01_01_01_01;
+const EACH_SPACE = 0x20_20_20_20;
+const EACH_DEL = 0x7f_7f_7f_7f;
+const EACH_TOP = 0x80_80_80_80 | 0;
+
+/** Only for a buffer that begins where its memory does, and is a whole number of words. */
+export function wordsOf(buf: Buffer): Words {
+  return new Int32Array(buf.buffer, buf.byteOffset, buf.length >> 2);
+}
+
+/**
+ * From `at` on, where is the first byte that may not stand in a value? Long values make most of a
+ * head. The sums say of four bytes at once whether any of them is below space, or is DEL; a tab,
+ * which may stand there, is met again one by one.
+ */
+export function valueEndsAt(buf: Uint8Array, words: Words, at: number, end: number): number {
+  let i = at;
+  const wordsEnd = Math.min(words.length, end >> 2);
+  while (i < end && (i & 3) !== 0) {
+    if (VALUE[buf[i] as number] !== 1) return i;
+    i += 1;
+  }
+  let word = i >> 2;
+  for (; word < wordsEnd; word += 1) {
+    const four = words[word] as number;
+    const notDel = four ^ EACH_DEL;
+    const bad = ((four - EACH_SPACE) & ~four) | ((notDel - EACH_1) & ~notDel);
+    if ((bad & EACH_TOP) !== 0) break;
+  }
+  i = Math.max(i, word << 2);
+  while (i < end && VALUE[buf[i] as number] === 1) i += 1;
+  return i;
+}
+
 /** The prototype has had this method since it has `toString`, which looks up its name each time. */
 interface Sliceable {
   latin1Slice(from: number, to: number): string;

@@ -6,15 +6,16 @@
 //        what still comes is thrown away, so that the client can read the answer.
 //   CC3. Slow heads and bodies, idle and unread connections end in time.
 import type { Socket } from 'node:net';
-import { adopt, borrowedBytes } from './adopt.ts';
+import { adopt, borrowedBytes, borrowedWords, type Reader } from './adopt.ts';
 import { BodyFrame, type BodySink, frameRequest } from './body.ts';
+import { NO_WORDS, type Words } from './chars.ts';
 import type { Deadlines, Watched } from './deadlines.ts';
 import type { ClientSide } from './client-side.ts';
 import { Exchange } from './forward.ts';
 import type { Head, HeadShelf } from './head.ts';
 import type { Hooks, PeerCertificate } from './hooks.ts';
 import { NO_NAMES } from './names.ts';
-import { Outlet } from './outlet.ts';
+import { Outlet, type OutletOwner } from './outlet.ts';
 import { ownAnswerText, refusalAnswer } from './own-answer.ts';
 import { MORE, parseRequest, REFUSED } from './parse-head.ts';
 import type { Scratch } from './scratch.ts';
@@ -51,7 +52,10 @@ const NEVER = Number.POSITIVE_INFINITY;
 const LINGER_MS = 2_000;
 const LINGER_BYTES_MAX = 1_048_576;
 
-export class ClientConnection implements ClientSide, BodySink, Watched {
+/** The 'close' that follows says it all. */
+function onError(): void {}
+
+export class ClientConnection implements ClientSide, BodySink, Watched, Reader, OutletOwner {
   deadlineMs: number;
   place = -1;
   isTaking = false;
@@ -80,10 +84,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
 
   constructor(host: ClientHost, accepted: Socket) {
     this.#host = host;
-    const adopted = adopt(accepted, (count) => {
-      // The usual case is a short read: one view, and no copy.
-      this.#onData(borrowedBytes.subarray(0, count));
-    });
+    const adopted = adopt(accepted, this);
     const socket = adopted ?? accepted;
     this.scheme = 'encrypted' in accepted && accepted.encrypted === true ? 'https' : 'http';
     this.peer = 'peer' in accepted ? (accepted.peer as PeerCertificate | undefined) : undefined;
@@ -91,13 +92,17 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     this.#socket = socket;
     this.deadlineMs = host.deadlines.in(host.limits.headTimeoutMs);
     host.deadlines.watch(this);
-    if (adopted === undefined) socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    if (adopted === undefined) this.#hear(socket);
     socket.resume();
-    this.#outlet = new Outlet(socket, () => this.#onDrain());
-    socket.once('end', () => this.#onGone());
-    socket.once('close', () => this.#onGone());
-    // The 'close' that follows says it all.
-    socket.on('error', () => undefined);
+    this.#outlet = new Outlet(socket, this);
+    socket.on('error', onError);
+  }
+
+  /** An adopted socket tells its reader; functions of its own for each would cost memory. */
+  #hear(socket: Socket): void {
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.once('end', () => this.onGone());
+    socket.once('close', () => this.onGone());
   }
 
   get remoteAddress(): string {
@@ -118,6 +123,14 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     return this.#frame.dataBytes;
   }
 
+  onBytes(count: number): void {
+    // The usual case is a whole head in a short read: no view of it is made.
+    const isPlain = this.#stash === undefined && !this.#lingering && !this.#tunnel && !this.#gone;
+    if (isPlain && this.#exchange === undefined && this.#held === undefined) {
+      this.#take(borrowedBytes, count, borrowedWords);
+    } else this.#onData(borrowedBytes.subarray(0, count));
+  }
+
   #onData(chunk: Buffer): void {
     if (this.#gone) return;
     if (this.#tunnel) {
@@ -128,7 +141,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     } else if (this.#stash !== undefined) {
       this.#wait(Buffer.concat([this.#stash, chunk]));
     } else {
-      this.#take(chunk);
+      this.#take(chunk, chunk.length, NO_WORDS);
     }
   }
 
@@ -140,24 +153,33 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
   }
 
   /** Hands over what it can; bounded by the bytes of the chunk. */
-  #take(chunk: Buffer): void {
+  #take(buf: Buffer, end: number, words: Words): void {
     this.isTaking = true;
-    let rest: Buffer | undefined = chunk;
+    let rest =
+      this.#exchange === undefined
+        ? this.#takeHead(buf, end, words)
+        : this.#takeBody(buf.subarray(0, end));
     while (rest !== undefined && !this.#lingering && !this.#gone) {
-      rest = this.#exchange === undefined ? this.#takeHead(rest) : this.#takeBody(rest);
+      rest =
+        this.#exchange === undefined
+          ? this.#takeHead(rest, rest.length, NO_WORDS)
+          : this.#takeBody(rest);
     }
     this.isTaking = false;
     if (this.#exchange === undefined) this.#resumeIfFree();
     else this.#exchange.flush();
   }
 
-  #takeHead(chunk: Buffer): Buffer | undefined {
+  #takeHead(read: Buffer, readEnd: number, words: Words): Buffer | undefined {
+    if (this.#held === undefined) return this.#meetHead(read, readEnd, words);
+    const whole = Buffer.concat([this.#held, read.subarray(0, readEnd)]);
+    return this.#meetHead(whole, whole.length, NO_WORDS);
+  }
+
+  #meetHead(buf: Buffer, end: number, words: Words): Buffer | undefined {
     const { deadlines, heads, limits } = this.#host;
-    let buf = chunk;
-    if (this.#held === undefined) this.#head ??= heads.take();
-    else buf = Buffer.concat([this.#held, chunk]);
     const head = (this.#head ??= heads.take());
-    const step = parseRequest(head, buf, buf.length);
+    const step = parseRequest(head, buf, end, words);
     if (step === REFUSED) {
       this.#refuse(head.fault);
       return undefined;
@@ -165,12 +187,12 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     if (step === MORE) {
       // A slow head does not get more time by each byte.
       if (this.#held === undefined) this.deadlineMs = deadlines.in(limits.headTimeoutMs);
-      this.#held = Buffer.from(buf);
+      this.#held = Buffer.from(buf.subarray(0, end));
       return undefined;
     }
     this.#held = undefined;
     if (this.isBorrowed) head.own();
-    const rest = head.end < buf.length ? buf.subarray(head.end) : undefined;
+    const rest = head.end < end ? buf.subarray(head.end, end) : undefined;
     frameRequest(this.#frame, head, NO_NAMES);
     this.#totalAtMs = NEVER;
     this.#arm();
@@ -246,7 +268,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     return false;
   }
 
-  #onDrain(): void {
+  onDrain(): void {
     this.#stalled = false;
     if (this.#lingering) return;
     if (this.#exchange === undefined) this.#idle();
@@ -299,7 +321,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     if (this.isTaking) return;
     const stash = this.#stash;
     this.#stash = undefined;
-    if (stash !== undefined) this.#take(stash);
+    if (stash !== undefined) this.#take(stash, stash.length, NO_WORDS);
     this.#resumeIfFree();
   }
 
@@ -342,7 +364,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched {
     this.#socket.destroy();
   }
 
-  #onGone(): void {
+  onGone(): void {
     if (this.#gone) return;
     this.#gone = true;
     this.#host.deadlines.forget(this);

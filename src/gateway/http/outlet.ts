@@ -32,19 +32,23 @@ interface WithHandle {
   readonly _handle: unknown;
 }
 
+export interface OutletOwner {
+  onDrain(): void;
+}
+
 export class Outlet implements Sink {
   readonly #socket: Socket;
-  readonly #onDrain: () => void;
+  readonly #owner: OutletOwner;
+  #hearsDrain = false;
   /** The handle that was looked at; undefined: not yet, or not to be used. */
   #handle: Handle | undefined;
   #isDirect = IS_KNOWN;
   /** Bytes that the handle took and has not sent. */
   #pending = 0;
 
-  constructor(socket: Socket, onDrain: () => void) {
+  constructor(socket: Socket, owner: OutletOwner) {
     this.#socket = socket;
-    this.#onDrain = onDrain;
-    socket.on('drain', () => this.#drained());
+    this.#owner = owner;
   }
 
   /** Bytes that are not out yet. */
@@ -84,11 +88,16 @@ export class Outlet implements Sink {
 
   #stream(bytes: Uint8Array): boolean {
     const goesOn = this.#socket.write(bytes);
+    if (!goesOn && !this.#hearsDrain) {
+      // Rare, and most sockets never need one.
+      this.#hearsDrain = true;
+      this.#socket.on('drain', () => this.#drained());
+    }
     return goesOn && this.#pending === 0;
   }
 
   #drained(): void {
     if (this.#pending > 0 || this.#socket.destroyed) return;
-    if (!this.#socket.writableNeedDrain) this.#onDrain();
+    if (!this.#socket.writableNeedDrain) this.#owner.onDrain();
   }
 }

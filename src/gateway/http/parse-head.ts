@@ -12,11 +12,14 @@ import {
   HTAB,
   LF,
   METHOD,
+  NO_WORDS,
   QUESTION,
   SP,
   TARGET,
   TOKEN,
   VALUE,
+  valueEndsAt,
+  type Words,
 } from './chars.ts';
 import { type Head, LINE_AT, NAME_END, SLOT, STAGE, VALUE_AT, VALUE_END } from './head.ts';
 import { finishRequest, finishResponse, meetField, meetTarget } from './meaning.ts';
@@ -37,27 +40,30 @@ export function refuse(head: Head, code: RefusalCode): typeof REFUSED {
   return REFUSED;
 }
 
-/** `buf` begins with the head; bytes from `end` on are not there yet. */
-export function parseRequest(head: Head, buf: Buffer, end: number): Step {
+/**
+ * `buf` begins with the head; bytes from `end` on are not there yet. `words` are the same bytes, if
+ * there is such a view of them: long values are checked faster.
+ */
+export function parseRequest(head: Head, buf: Buffer, end: number, words = NO_WORDS): Step {
   head.buf = buf;
   if (head.stage === STAGE.start) {
     const step = requestLine(head, buf, end);
     if (step !== DONE) return step === MORE ? more(head, end) : step;
     head.stage = STAGE.fields;
   }
-  const step = fields(head, buf, end, false);
+  const step = fields(head, buf, end, words, false);
   if (step === MORE) return more(head, end);
   return step === DONE ? finish(head, finishRequest(head)) : step;
 }
 
-export function parseResponse(head: Head, buf: Buffer, end: number): Step {
+export function parseResponse(head: Head, buf: Buffer, end: number, words = NO_WORDS): Step {
   head.buf = buf;
   if (head.stage === STAGE.start) {
     const step = statusLine(head, buf, end);
     if (step !== DONE) return step === MORE ? more(head, end) : step;
     head.stage = STAGE.fields;
   }
-  const step = fields(head, buf, end, true);
+  const step = fields(head, buf, end, words, true);
   if (step === MORE) return more(head, end);
   return step === DONE ? finish(head, finishResponse(head)) : step;
 }
@@ -186,7 +192,7 @@ function statusPrefixFault(buf: Buffer, end: number): boolean {
   return false;
 }
 
-function fields(head: Head, buf: Buffer, end: number, isResponse: boolean): Step {
+function fields(head: Head, buf: Buffer, end: number, words: Words, isResponse: boolean): Step {
   for (;;) {
     // Bounded by the number of fields.
     const lineAt = head.pos;
@@ -200,12 +206,12 @@ function fields(head: Head, buf: Buffer, end: number, isResponse: boolean): Step
     }
     if (head.count >= head.limits.fields) return refuse(head, 'too-many-fields');
     if (lineAt > head.limits.headBytes) return refuse(head, 'head-too-large');
-    const step = field(head, buf, end, isResponse);
+    const step = field(head, buf, end, words, isResponse);
     if (step !== DONE) return step;
   }
 }
 
-function field(head: Head, buf: Buffer, end: number, isResponse: boolean): Step {
+function field(head: Head, buf: Buffer, end: number, words: Words, isResponse: boolean): Step {
   const from = head.pos;
   let i = from;
   while (i < end && TOKEN[buf[i] as number] === 1) i += 1;
@@ -215,7 +221,7 @@ function field(head: Head, buf: Buffer, end: number, isResponse: boolean): Step 
   i += 1;
   while (i < end && (buf[i] === SP || buf[i] === HTAB)) i += 1;
   const valueAt = i;
-  while (i < end && VALUE[buf[i] as number] === 1) i += 1;
+  i = valueEndsAt(buf, words, i, end);
   if (i >= end) return MORE;
   if (buf[i] !== CR) return refuse(head, faultOfByte(buf[i] as number));
   if (i + 1 >= end) return MORE;

@@ -6,6 +6,8 @@
 import { putLatin1 } from './chars.ts';
 
 const SIZE = 32_768;
+/** Views of messages up to this length are kept: there are few lengths, and they come again. */
+const VIEWS = 4_096;
 /** Below this, a loop beats a call into native code. */
 const SHORT = 24;
 
@@ -18,6 +20,7 @@ export interface Sink {
 
 export class Scratch {
   #bytes: Buffer = Buffer.allocUnsafeSlow(SIZE);
+  readonly #views = Array.from<undefined, Buffer | undefined>({ length: VIEWS }, () => undefined);
   #at = 0;
 
   begin(): this {
@@ -63,17 +66,28 @@ export class Scratch {
     if (need <= this.#bytes.length) return;
     const larger = Buffer.allocUnsafeSlow(need * 2);
     this.#bytes.copy(larger, 0, 0, this.#at);
-    this.#bytes = larger;
+    this.#change(larger);
   }
 
   /** What `write` says. */
   send(sink: Sink): boolean {
-    const goesOn = sink.write(this.#bytes.subarray(0, this.#at));
+    const goesOn = sink.write(this.#whole());
     // A larger one is not kept either.
     if (sink.writableLength > 0 || this.#bytes.length > SIZE) {
-      this.#bytes = Buffer.allocUnsafeSlow(SIZE);
+      this.#change(Buffer.allocUnsafeSlow(SIZE));
     }
     return goesOn;
+  }
+
+  #whole(): Buffer {
+    const at = this.#at;
+    if (at >= VIEWS) return this.#bytes.subarray(0, at);
+    return (this.#views[at] ??= this.#bytes.subarray(0, at));
+  }
+
+  #change(bytes: Buffer): void {
+    this.#bytes = bytes;
+    this.#views.fill(undefined);
   }
 
   toString(): string {

@@ -9,9 +9,10 @@
 //   UC4. What a replica sends is copied before the next read, or not kept at all.
 import { connect, type Socket } from 'node:net';
 import { type BodySink, BODY, BodyFrame, frameResponse } from './body.ts';
+import { NO_WORDS, wordsOf } from './chars.ts';
 import type { Watched } from './deadlines.ts';
 import type { Head } from './head.ts';
-import { Outlet } from './outlet.ts';
+import { Outlet, type OutletOwner } from './outlet.ts';
 import { MORE, parseResponse, REFUSED } from './parse-head.ts';
 import type { Scratch } from './scratch.ts';
 import type { RefusalCode } from './refusal.ts';
@@ -47,10 +48,11 @@ const INTERIM_MAX = 8;
 const READ_BYTES = 65_536;
 /** Reads are one after the other in one thread, so all connections share it: see UC4. */
 const shared = Buffer.allocUnsafeSlow(READ_BYTES);
+const sharedWords = wordsOf(shared);
 
 const PHASE = { idle: 0, head: 1, body: 2, tunnel: 3 } as const;
 
-export class UpstreamConnection implements Watched {
+export class UpstreamConnection implements Watched, OutletOwner {
   readonly pool: UpstreamPool;
   readonly partition: string;
   readonly socket: Socket;
@@ -86,7 +88,7 @@ export class UpstreamConnection implements Watched {
     this.deadlineMs = pool.deadlines.in(pool.limits.connectTimeoutMs);
     pool.deadlines.watch(this);
     this.socket.once('connect', () => this.#onConnect());
-    this.#outlet = new Outlet(this.socket, () => this.#carried?.onDrain());
+    this.#outlet = new Outlet(this.socket, this);
     this.socket.once('end', () => this.#onEof());
     this.socket.on('error', (error) => {
       this.#errno = 'code' in error && typeof error.code === 'string' ? error.code : 'error';
@@ -96,6 +98,10 @@ export class UpstreamConnection implements Watched {
 
   get connected(): boolean {
     return this.#connected;
+  }
+
+  onDrain(): void {
+    this.#carried?.onDrain();
   }
 
   carry(carried: Carried): void {
@@ -210,7 +216,8 @@ export class UpstreamConnection implements Watched {
     const head = (this.#head ??= this.pool.heads.take());
     // Bounded by the number of interim answers.
     for (;;) {
-      const step = parseResponse(head, buf, end);
+      const words = buf === shared ? sharedWords : NO_WORDS;
+      const step = parseResponse(head, buf, end, words);
       if (step === REFUSED) {
         this.#fail('bad-response', head.fault);
         return;

@@ -14,7 +14,7 @@ import { type Carried, UpstreamConnection } from './upstream-connection.ts';
 export interface PoolLimits {
   readonly connectionsMax: number;
   readonly waitingMax: number;
-  /** Short: a listener whose queue is full takes nobody, and others do. Up to two ticks are added. */
+  /** Short: a listener whose queue is full takes nobody. Up to two ticks are added. */
   readonly connectTimeoutMs: number;
   /** Below the 5 s after which common servers close an idle connection: no race with them. */
   readonly idleMs: number;

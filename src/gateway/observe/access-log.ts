@@ -33,7 +33,6 @@ export function accessLogPath(folder: string, worker: string): string {
 
 export class AccessLog {
   readonly #file: LogFile;
-  readonly #worker: string;
   readonly #free: Buffer[] = [];
   #made = 0;
   #rule: LineRule;
@@ -46,8 +45,7 @@ export class AccessLog {
 
   constructor(setup: AccessLogSetup, rule: AccessLogRule) {
     const { folder, worker, warn, monotonicMs } = setup;
-    this.#worker = worker;
-    this.#rule = lineRule(rule, worker);
+    this.#rule = lineRule(rule);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -70,7 +68,7 @@ export class AccessLog {
   }
 
   use(rule: AccessLogRule): void {
-    this.#rule = lineRule(rule, this.#worker);
+    this.#rule = lineRule(rule);
     this.#file.limit(rule);
   }
 

@@ -31,6 +31,12 @@ export interface ExchangeFacts {
   remoteAddress: string;
   requestId: string;
   trace: TraceSpan | undefined;
+  /**
+   * Two with the same flow have the same tenant, subject, service and route; with the same place
+   * the same replica and release. Undefined: nothing of the kind is known.
+   */
+  flow: object | undefined;
+  place: object | undefined;
   /** `TLSv1.3`, or `TLS` where the version is not known; '' without it. */
   tls: string;
 }
@@ -56,6 +62,8 @@ export function noFacts(): ExchangeFacts {
     remoteAddress: '',
     requestId: '',
     trace: undefined,
+    flow: undefined,
+    place: undefined,
     tls: '',
   };
 }

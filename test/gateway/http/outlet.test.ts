@@ -39,7 +39,7 @@ async function readAll(reader: Socket): Promise<Buffer> {
 
 const block = (mark: number, bytes: number): Buffer => Buffer.alloc(bytes, mark);
 
-test('OL1: whatever the handle, the queue and the stream took, the order is that of the calls', async () => {
+test('OL1: whatever handle, queue and stream took, the order is that of the calls', async () => {
   const { writer, reader } = await pair();
   const outlet = new Outlet(writer, () => undefined);
   const sent: Buffer[] = [];
@@ -93,7 +93,7 @@ test('OL2 SC1: what is still held is not written over by the next message', asyn
   assert.equal(got.toString('latin1'), sent.join(''));
 });
 
-test('OL3: before it is connected, and after it was closed, it is the stream that is written to', async () => {
+test('OL3: before it is connected and after it was closed, the stream is written to', async () => {
   const server = createServer((socket) => {
     socket.pipe(socket);
     socket.on('error', () => undefined);

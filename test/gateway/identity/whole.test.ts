@@ -43,7 +43,7 @@ const live = (claims: Record<string, unknown> = {}, signer = pair): SendOptions[
 };
 
 describe('one tenant, at the gateway', () => {
-  test('TN1 TN2: a host of another tenant is refused, the own and a shared one are not', async () => {
+  test('TN1 TN2: a host of another tenant is refused, the own or a shared one not', async () => {
     const at = (host: string): Promise<string> => say({ path: '/api/x', headers: { host } });
     assert.equal(await at('acme.test'), '200');
     assert.equal(await at('ACME.test:80'), '200');

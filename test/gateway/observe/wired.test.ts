@@ -1,5 +1,5 @@
-// A gateway with real sockets: what does one request leave behind in the log, in the metrics, at the
-// collector and with the replica?
+// A gateway with real sockets: what does one request leave behind in the log, in the metrics, at
+// the collector and with the replica?
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';

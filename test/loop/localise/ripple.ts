@@ -1,6 +1,6 @@
-// Cases for localisation, made from a seed: leaves with volumes as uneven as in real traffic, one to
-// three causes that shift all leaves below them by the same share (generalised ripple effect: Li et
-// al., ISSRE 2019), noise on every leaf; or a cause in a dimension that nobody recorded.
+// Cases for localisation, made from a seed: leaves with volumes as uneven as in real traffic, one
+// to three causes that shift all leaves below them by the same share (generalised ripple effect: Li
+// et al., ISSRE 2019), noise on every leaf; or a cause in a dimension that nobody recorded.
 import type { Element } from '../../../src/loop/diagnose/localise/localise.ts';
 import type { Leaves } from '../../../src/loop/diagnose/localise/cube.ts';
 

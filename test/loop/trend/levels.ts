@@ -1,5 +1,5 @@
-// Levels that climb, and levels that only look so, made from a seed: garbage collection (saw-tooth),
-// daily pattern, noise; on top a leak, a step, a cache that fills, or nothing.
+// Levels that climb, and levels that only look so, made from a seed: garbage collection
+// (saw-tooth), daily pattern, noise; on top a leak, a step, a cache that fills, or nothing.
 import { dice } from '../localise/ripple.ts';
 
 export type LevelKind = 'leak' | 'daily' | 'cache' | 'step' | 'saw';

@@ -1,13 +1,14 @@
-// What is odd about this value, seen in several ways? Each stream says how far it is outside of what
-// it has been, in its own unit; who adds them up is `watch.ts`.
+// What is odd about this value, seen in several ways? Each stream says how far it is outside of
+// what it has been, in its own unit; who adds them up is `watch.ts`.
 //
-//   records   beyond every value of the past thousands, as a share of the usual range: of the value,
-//             of a short mean, and of a high quantile of the last dozen
+//   records   beyond every value of the past thousands, as a share of the usual range: of the
+//             value, of a short mean, and of a high quantile of the last dozen
 //   local     robust z against the last 30, 100 and 300 values
 //   seasonal  robust z against the same half hours of up to 14 days
 //
 //   FE1. One pass, no look-ahead, bounded memory (≤ 32 KB a series).
-//   FE2. Constant and quantised series have a floor under their scale: no division by nearly nothing.
+//   FE2. Constant and quantised series have a floor under their scale: no division by nearly
+//        nothing.
 import { Recent, Window } from './window.ts';
 
 export const STREAMS = [

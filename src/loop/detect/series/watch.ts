@@ -1,7 +1,8 @@
 // Is this value worth somebody's attention? The streams of `features.ts`, each in parts of its own
-// threshold, fused by the greatest; then the logic that makes alerts out of it: one for each trouble,
-// dearer the more there were lately, again within a trouble only when it becomes far worse. All times
-// are of the clock, never in samples, so that one setting serves series of any pace.
+// threshold, fused by the greatest; then the logic that makes alerts out of it: one for each
+// trouble, dearer the more there were lately, again within a trouble only when it becomes far
+// worse. All times are of the clock, never in samples, so that one setting serves series of any
+// pace.
 //
 //   SW1. One configuration for all series; nothing is learnt from labels at run time.
 //   SW2. No alert before the series has been known for a while.

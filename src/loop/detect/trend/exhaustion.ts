@@ -1,6 +1,6 @@
 // When will this run out? Memory, disk, descriptors, a pool: a level that climbs towards a limit.
-// Levels wobble: garbage is collected, days pass, caches fill, releases step. So the slope is that of
-// the floors (what is left after a collection), by the median of all slopes between them (Theil
+// Levels wobble: garbage is collected, days pass, caches fill, releases step. So the slope is that
+// of the floors (what is left after a collection), by the median of all slopes between them (Theil
 // 1950, Sen 1968), and it counts only where a long and a short look agree, the climb does not slow
 // down, and yesterday did not look the same. How far it may still climb is told from the peaks.
 //

@@ -98,8 +98,8 @@ export function localise(leaves: Leaves, limits: LocaliseLimits = LOCALISE_LIMIT
 }
 
 /**
- * Variance of the noise for weight 1: from the narrowest interval that holds a quarter of the leaves,
- * which the abnormal ones hardly touch (shorth: Rousseeuw & Leroy 1988).
+ * Variance of the noise for weight 1: from the narrowest interval that holds a quarter of the
+ * leaves, which the abnormal ones hardly touch (shorth: Rousseeuw & Leroy 1988).
  */
 function noiseOf({ count, deviation, weight }: Leaves): number {
   const step = Math.max(1, Math.floor(count / SAMPLE_MAX));
