@@ -6,6 +6,7 @@ import type { ExchangeFacts } from './observe/facts.ts';
 import { Passage } from './passage.ts';
 import type { Principal } from './principals.ts';
 import type { Entry } from './routes.ts';
+import type { Clock } from '../world/clock.ts';
 
 /** The tag of an exchange that the gateway answered before it was let in. */
 export class Refusal {
@@ -29,12 +30,34 @@ export class Refusal {
   }
 }
 
-/** `nowMs`: wall time. Fills `facts` anew; `trace` and `tls` are left to others. */
+const WALL_MS = 250;
+
+/** Wall time of a moment of the monotonic clock: the wall is looked at now and then only. */
+export class Wall {
+  readonly #clock: Pick<Clock, 'nowMs' | 'monotonicMs'>;
+  #offsetMs = 0;
+  #untilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Pick<Clock, 'nowMs' | 'monotonicMs'>) {
+    this.#clock = clock;
+  }
+
+  at(monotonicMs: number): number {
+    if (monotonicMs >= this.#untilMs) {
+      const nowMs = this.#clock.monotonicMs();
+      this.#offsetMs = this.#clock.nowMs() - nowMs;
+      this.#untilMs = nowMs + WALL_MS;
+    }
+    return monotonicMs + this.#offsetMs;
+  }
+}
+
+/** `startMs`: wall time. Fills `facts` anew; `trace` and `tls` are left to others. */
 export function factsOf(
   facts: ExchangeFacts,
   view: ExchangeView,
   end: ExchangeEnd,
-  nowMs: number,
+  startMs: number,
 ): ExchangeFacts {
   const { tag } = view;
   const passage = tag instanceof Passage ? tag : undefined;
@@ -42,7 +65,7 @@ export function factsOf(
   const entry = passage?.flow.entry ?? refusal?.entry;
   const lane = passage?.replica;
   facts.kind = end.kind;
-  facts.startMs = nowMs - end.tookMs;
+  facts.startMs = startMs;
   facts.tookMs = end.tookMs;
   facts.upstreamMs = passage?.upstreamMs ?? 0;
   facts.head = view.head;
@@ -60,6 +83,8 @@ export function factsOf(
   facts.remoteAddress = view.remoteAddress;
   facts.trace = passage?.trace;
   facts.tls = view.scheme === 'https' ? 'TLS' : '';
+  facts.flow = passage?.flow;
+  facts.place = lane?.route;
   facts.requestId = passage?.requestId ?? refusal?.requestId ?? '';
   return facts;
 }

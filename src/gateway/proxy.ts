@@ -10,7 +10,7 @@ import { openAuthenticator } from './auth.ts';
 import { Backends } from './backends.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
-import { factsOf, Refusal } from './ending.ts';
+import { factsOf, Refusal, Wall } from './ending.ts';
 import { Isolation } from './fair/isolation.ts';
 import { Stay } from './fair/stay.ts';
 import type { Flow } from './flow.ts';
@@ -107,6 +107,7 @@ class GatewayProxy implements Proxy {
   readonly #targets = new Targets();
   readonly #crossings;
   readonly #facts = noFacts();
+  readonly #wall: Wall;
   readonly #poison;
   readonly #backends: Backends;
   readonly #isolation: Isolation;
@@ -116,6 +117,7 @@ class GatewayProxy implements Proxy {
 
   constructor(deps: ProxyDeps) {
     this.#deps = deps;
+    this.#wall = new Wall(deps.clock);
     this.#admission = openAdmission(deps.workers);
     this.#principals = new Principals(
       openAuthenticator({
@@ -368,7 +370,7 @@ class GatewayProxy implements Proxy {
 
   /** One record for all: whoever wants to keep something of it copies it. */
   #tell(observer: Pick<Observer, 'ended'>, view: ExchangeView, end: ExchangeEnd): void {
-    observer.ended(factsOf(this.#facts, view, end, this.#deps.clock.nowMs()));
+    observer.ended(factsOf(this.#facts, view, end, this.#wall.at(view.startedMs)));
   }
 
   #answerOwn(path: string): OwnAnswer {

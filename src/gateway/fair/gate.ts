@@ -9,6 +9,9 @@
 //        comes beside a flood finds room at once, instead of after the next answer.
 //   GA4. A waiter gets exactly one answer: in, or why not. After `cancel` it is never let in.
 //   GA5. No timer runs while nobody waits.
+//   GA6. Whoever is inside for clearly longer than answers take (250 to 500 ms, or 4 to 8 times the
+//        usual) holds no place of the adaptive limit any more: a replica that hangs, or a wait for one that is to
+//        come, is no overload, and others must get past.
 import { Limit } from './limit.ts';
 import type { Ended } from './limit.ts';
 import { FairQueue, QUEUE_LIMITS } from './queue.ts';
@@ -33,6 +36,8 @@ export type Entry = 'in' | Shed;
 
 export interface Waiter {
   readonly kind: 'waiter';
+  /** Of the gate when it was let in. */
+  readonly generation: number;
   readonly answer: Promise<Entry>;
 }
 
@@ -52,6 +57,8 @@ const SHARE_MAX = 0.9;
 const SWEEP_MS = 25;
 const RETRY_AFTER_MS = 1_000;
 const ACCOUNTS_MAX = 16_384;
+const STUCK_MS = 250;
+const STUCK_FACTOR = 4;
 /** What the others needed is forgotten by so much each time. */
 const NEED_EVERY_MS = 100;
 const NEED_KEEP = 0.95;
@@ -61,6 +68,7 @@ class QueuedWaiter implements Waiter {
   readonly tenant: string;
   readonly answer: Promise<Entry>;
   place: Waiting<QueuedWaiter> | undefined;
+  generation = 0;
   #resolve: (entry: Entry) => void = () => undefined;
 
   constructor(tenant: string) {
@@ -75,9 +83,15 @@ class QueuedWaiter implements Waiter {
   }
 }
 
+/** `young` came in the present generation, `old` in the one before: these hold places. */
 interface Account {
   inside: number;
+  generation: number;
+  young: number;
+  old: number;
 }
+
+const newAccount = (): Account => ({ inside: 0, generation: 0, young: 0, old: 0 });
 
 export class Gate {
   readonly limit: Limit;
@@ -86,7 +100,9 @@ export class Gate {
   readonly #queue: FairQueue<QueuedWaiter>;
   readonly #accounts = new Map<string, Account>();
   readonly #mayEnter = (tenant: string): boolean => this.#mayHaveMore(this.#account(tenant));
-  #inside = 0;
+  /** All that are inside; whoever holds a place is among the young and the old of it. */
+  readonly #all = newAccount();
+  #generationFromMs = 0;
   /** Tenants with something inside. */
   #present = 0;
   /** Who has most inside, and what the others together had inside at most, lately. */
@@ -105,7 +121,12 @@ export class Gate {
   }
 
   get inside(): number {
-    return this.#inside;
+    return this.#all.inside;
+  }
+
+  /** Told back with `leave`, by whoever was just let in. */
+  get generation(): number {
+    return this.#all.generation;
   }
 
   get waiting(): number {
@@ -127,10 +148,11 @@ export class Gate {
   }
 
   enter(tenant: string, weight: number, nowMs: number): Entry | Waiter {
+    this.#age(nowMs);
     const account = this.#account(tenant);
     // Who waits while there is room is one that may not go in (GA2): nobody is overtaken here.
     if (
-      this.#inside < this.limit.value &&
+      this.#hasRoom &&
       this.#mayHaveMore(account) &&
       (this.#queue.length === 0 || this.#queue.lengthOf(tenant) === 0)
     ) {
@@ -140,13 +162,21 @@ export class Gate {
     return this.#queueUp(tenant, weight, nowMs);
   }
 
-  /** `tookMs`: until the head of the answer came. */
-  leave(tenant: string, tookMs: number, ended: Ended, nowMs: number): void {
+  /** `tookMs`: until the head of the answer came. `generation`: when it was let in. */
+  leave(
+    tenant: string,
+    tookMs: number,
+    ended: Ended,
+    nowMs: number,
+    generation = this.#all.generation,
+  ): void {
+    this.#age(nowMs);
     const account = this.#account(tenant);
-    const isFlood = this.#need >= 0.5 && (this.#top?.inside ?? 0) * 2 >= this.#inside;
-    this.limit.note(tookMs, ended, this.#inside, nowMs, isFlood);
-    this.#inside -= 1;
-    account.inside -= 1;
+    const busy = this.#busy(this.#all);
+    const isFlood = this.#need >= 0.5 && this.#topBusy() * 2 >= busy;
+    this.limit.note(tookMs, ended, busy, nowMs, isFlood);
+    this.#uncount(this.#all, generation);
+    this.#uncount(account, generation);
     if (account.inside === 0) this.#present -= 1;
     if (nowMs - this.#needAtMs >= NEED_EVERY_MS) this.#forgetNeed(nowMs);
     if (this.#queue.length === 0) return;
@@ -182,18 +212,21 @@ export class Gate {
   }
 
   #count(account: Account): void {
-    this.#inside += 1;
     if (account.inside === 0) this.#present += 1;
-    account.inside += 1;
-    const isNew = account !== this.#top && account.inside > (this.#top?.inside ?? 0);
+    for (const one of [this.#all, account]) {
+      this.#renew(one);
+      one.inside += 1;
+      one.young += 1;
+    }
+    const isNew = account !== this.#top && this.#busy(account) > this.#topBusy();
     if (isNew) this.#top = account;
-    const others = this.#inside - (this.#top?.inside ?? 0);
+    const others = this.#busy(this.#all) - this.#topBusy();
     if (isNew || others > this.#need) this.#need = others;
   }
 
   #forgetNeed(nowMs: number): void {
     this.#needAtMs = nowMs;
-    const others = this.#inside - (this.#top?.inside ?? 0);
+    const others = this.#busy(this.#all) - this.#topBusy();
     this.#need = Math.max(others, this.#need * NEED_KEEP);
     if (this.#need < 0.1) this.#need = 0;
   }
@@ -202,17 +235,61 @@ export class Gate {
   #mayHaveMore(account: Account): boolean {
     const limit = this.limit.value;
     const most = Math.max(1, Math.min(limit - 1, Math.floor(limit * SHARE_MAX)));
-    if (account.inside >= most) return false;
+    const busy = this.#busy(account);
+    if (busy >= most) return false;
     if (account !== this.#top) return true;
     const tenants = Math.max(1, this.#present, this.#queue.lines);
-    return account.inside < Math.max(1, limit / tenants, limit - this.#need);
+    return busy < Math.max(1, limit / tenants, limit - this.#need);
+  }
+
+  /** GA6: a generation is so long that what is older than one of them is stuck. */
+  #age(nowMs: number): void {
+    const usualMs = this.limit.usualMs;
+    const lengthMs = Math.max(STUCK_MS, Number.isNaN(usualMs) ? 0 : STUCK_FACTOR * usualMs);
+    const ageMs = nowMs - this.#generationFromMs;
+    if (ageMs < lengthMs) return;
+    const all = this.#all;
+    all.old = ageMs < 2 * lengthMs ? all.young : 0;
+    all.young = 0;
+    // Whoever comes after a long pause finds nobody of the generation before.
+    all.generation += ageMs < 2 * lengthMs ? 1 : 2;
+    this.#generationFromMs = nowMs;
+  }
+
+  /** The ceiling counts all, whatever they do there; the adaptive limit those that hold a place. */
+  get #hasRoom(): boolean {
+    return this.#all.inside < this.limit.ceiling && this.#busy(this.#all) < this.limit.value;
+  }
+
+  #renew(account: Account): void {
+    const { generation } = this.#all;
+    if (account.generation === generation) return;
+    account.old = account.generation === generation - 1 ? account.young : 0;
+    account.young = 0;
+    account.generation = generation;
+  }
+
+  #busy(account: Account): number {
+    this.#renew(account);
+    return account.young + account.old;
+  }
+
+  #topBusy(): number {
+    return this.#top === undefined ? 0 : this.#busy(this.#top);
+  }
+
+  #uncount(account: Account, generation: number): void {
+    this.#renew(account);
+    account.inside -= 1;
+    if (generation === account.generation && account.young > 0) account.young -= 1;
+    else if (generation >= account.generation - 1 && account.old > 0) account.old -= 1;
   }
 
   #account(tenant: string): Account {
     const known = this.#accounts.get(tenant);
     if (known !== undefined) return known;
     if (this.#accounts.size >= ACCOUNTS_MAX) this.#forgetIdle();
-    const account = { inside: 0 };
+    const account = newAccount();
     this.#accounts.set(tenant, account);
     return account;
   }
@@ -225,10 +302,11 @@ export class Gate {
   }
 
   #letIn(): void {
-    while (this.#inside < this.limit.value && this.#queue.length > 0) {
+    while (this.#hasRoom && this.#queue.length > 0) {
       const waiter = this.#queue.take(this.#mayEnter);
       if (waiter === undefined) return;
       this.#count(this.#account(waiter.tenant));
+      waiter.generation = this.#all.generation;
       waiter.settle('in');
     }
   }
@@ -243,7 +321,9 @@ export class Gate {
     if (this.#callOff !== undefined || this.#closed) return;
     this.#callOff = this.#later(SWEEP_MS, () => {
       this.#callOff = undefined;
-      this.#sweep(this.#nowMs());
+      const nowMs = this.#nowMs();
+      this.#age(nowMs);
+      this.#sweep(nowMs);
       this.#letIn();
       if (this.#queue.length > 0) this.#arm();
     });

@@ -70,6 +70,10 @@ export class Limit {
     return Math.floor(this.#limit);
   }
 
+  get ceiling(): number {
+    return this.#ceiling;
+  }
+
   get usualMs(): number {
     return this.#usualMs;
   }

@@ -37,6 +37,7 @@ export class Stay {
   /** Those for which it is the trial. */
   #trials: Breaker[] | undefined;
   #isNoted = false;
+  #generation = 0;
 
   constructor(terms: StayTerms) {
     this.#terms = terms;
@@ -52,6 +53,7 @@ export class Stay {
     const entry = gate === undefined ? 'in' : gate.enter(tenant, weight, nowMs);
     if (entry === 'in') {
       this.#state = 'in';
+      this.#generation = gate?.generation ?? 0;
       return 'in';
     }
     if (entry.kind === 'shed') {
@@ -79,7 +81,10 @@ export class Stay {
       this.#state === 'waits' &&
       this.#waiter !== undefined &&
       this.#terms.gate?.cancel(this.#waiter) === false;
-    if (isIn) this.#state = 'in';
+    if (isIn) {
+      this.#state = 'in';
+      this.#generation = this.#waiter?.generation ?? 0;
+    }
     this.#leave('broken', 0, nowMs);
     this.#state = 'over';
     for (const breaker of this.#trials ?? []) breaker.drop(nowMs);
@@ -103,6 +108,7 @@ export class Stay {
   #answered(answer: Entry, nowMs: number): 'in' | Problem {
     // Let in, and gone before that was heard: its end has left already.
     if (this.#state !== 'waits') return GONE;
+    this.#generation = this.#waiter?.generation ?? 0;
     this.#waiter = undefined;
     if (answer === 'in') {
       this.#state = 'in';
@@ -125,7 +131,8 @@ export class Stay {
   #leave(ended: Ended, tookMs: number, nowMs: number): void {
     if (this.#state !== 'in') return;
     this.#state = 'out';
-    this.#terms.gate?.leave(this.#terms.tenant, tookMs, ended, nowMs);
+    const { gate, tenant } = this.#terms;
+    gate?.leave(tenant, tookMs, ended, nowMs, this.#generation);
   }
 }
 

@@ -14,9 +14,10 @@ import type { ExchangeFacts } from './facts.ts';
 import { JsonBytes } from './json-bytes.ts';
 import { LogFile } from './log-file.ts';
 
-const BATCH_BYTES = 65_536;
+/** A batch wakes another thread: few large ones cost less than many small ones. */
+const BATCH_BYTES = Number(process.env['BATCH'] ?? 262_144);
 const BUFFER_BYTES = BATCH_BYTES + LINE_BYTES_MAX;
-const BUFFERS_MAX = 32;
+const BUFFERS_MAX = 8;
 const FLUSH_MS = 250;
 const CLOSE_MS = 3_000;
 

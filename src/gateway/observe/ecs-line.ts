@@ -145,11 +145,9 @@ export class EcsLines {
     }
     const { head } = facts;
     if (head !== undefined) this.#request(facts, head, rule);
-    if (head !== undefined && head.keptId >= 0) {
-      out.raw(K.requestId);
-      writeField(out, head, head.keptId, NAME_CHARS_MAX);
-    } else writeText(out, K.requestId, facts.requestId);
+    this.#requestId(facts);
     writeText(out, K.source, facts.remoteAddress);
+    if (facts.tls !== '') this.#tls(facts.tls);
     this.#traceOf(facts);
     this.#ending(facts);
     if (rule.sample < 1 && good) {
@@ -218,6 +216,20 @@ export class EcsLines {
     out.byte(QUOTE);
   }
 
+  /** The client's own stands in the head. */
+  #requestId({ head, requestId }: ExchangeFacts): void {
+    if (head === undefined || head.keptId < 0) writeText(this.out, K.requestId, requestId);
+    else {
+      this.out.raw(K.requestId);
+      writeField(this.out, head, head.keptId, NAME_CHARS_MAX);
+    }
+  }
+
+  #tls(tls: string): void {
+    writeText(this.out, K.scheme, 'https');
+    writeText(this.out, K.tls, tls.startsWith('TLSv') ? tls.slice(4) : '');
+  }
+
   /** A span that nobody samples is nowhere to be found. */
   #traceOf({ trace }: ExchangeFacts): void {
     if (trace === undefined) return;
@@ -260,8 +272,6 @@ export class EcsLines {
 
 /** Who asked, and where it went. */
 function writeEnd(out: JsonBytes, facts: ExchangeFacts): void {
-  if (facts.tls !== '') writeText(out, K.scheme, 'https');
-  writeText(out, K.tls, facts.tls.startsWith('TLSv') ? facts.tls.slice(4) : '');
   writeText(out, K.user, facts.subject);
   writeText(out, K.tenant, facts.tenant);
   writeText(out, K.service, facts.service);

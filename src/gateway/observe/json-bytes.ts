@@ -22,6 +22,24 @@ export function constant(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text, 'utf8'));
 }
 
+/** Copies what stands as it is; answers where it ended. A loop without calls runs much faster. */
+function copyPlain(
+  from: Uint8Array,
+  start: number,
+  end: number,
+  to: Uint8Array,
+  at: number,
+): number {
+  const shift = at - start;
+  let i = start;
+  for (; i < end; i += 1) {
+    const code = from[i] as number;
+    if (PLAIN[code] !== 1) break;
+    to[i + shift] = code;
+  }
+  return i;
+}
+
 export class JsonBytes {
   readonly buf: Buffer;
   pos = 0;
@@ -71,20 +89,17 @@ export class JsonBytes {
 
   /** The same from bytes, each of which is one character (latin-1). */
   bytes(from: Uint8Array, start: number, stop: number, charsMax: number): void {
-    const { buf } = this;
-    let { pos } = this;
     const end = stop - start < charsMax ? stop : start + charsMax;
-    for (let i = start; i < end; i += 1) {
+    let i = copyPlain(from, start, end, this.buf, this.pos);
+    this.pos += i - start;
+    while (i < end) {
       const code = from[i] as number;
-      if (PLAIN[code] === 1) buf[pos++] = code;
-      else {
-        this.pos = pos;
-        if (code < 128) this.#escape(code);
-        else this.#utf8(code);
-        ({ pos } = this);
-      }
+      if (code < 128) this.#escape(code);
+      else this.#utf8(code);
+      const next = copyPlain(from, i + 1, end, this.buf, this.pos);
+      this.pos += next - i - 1;
+      i = next;
     }
-    this.pos = pos;
   }
 
   /** A whole number ≥ 0; anything else is 0. */

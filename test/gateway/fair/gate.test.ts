@@ -341,6 +341,23 @@ describe('the gate', () => {
     gates.close();
   });
 
+  test('GA6: requests that are stuck hold no place, the ceiling counts them all the same', () => {
+    const { gate, clock } = openGate(1_000);
+    for (let i = 0; i < 32; i += 1) assert.equal(gate.enter(`t${i % 8}`, 6, 0), 'in');
+    const waiter = waiterOf(gate.enter('late', 6, 1));
+    gate.cancel(waiter);
+    assert.equal(gate.enter('next', 6, 600), 'in');
+    assert.equal(gate.inside, 33);
+    for (let i = 0; i < 32; i += 1) gate.leave(`t${i % 8}`, 700, 'broken', 700, 0);
+    assert.equal(gate.inside, 1);
+    assert.equal(clock.nowMs, 0);
+    const small = openGate(4).gate;
+    for (let i = 0; i < 4; i += 1) small.enter(`t${i}`, 6, 0);
+    assert.notEqual(small.enter('next', 6, 10_000), 'in');
+    small.close();
+    gate.close();
+  });
+
   test('GA5: a timer runs only while somebody waits, and late ones are shed by it', async () => {
     const clock = clockwork();
     let running = 0;

@@ -133,7 +133,7 @@ export function town(options: TownOptions): Town {
     tallies.set(tenant, made);
     return made;
   };
-  const serve = (tenant: string, sentAtMs: number): void => {
+  const serve = (tenant: string, sentAtMs: number, generation: number): void => {
     const startMs = clock.nowMs;
     const least = Math.min(...inside);
     const at = inside.indexOf(least);
@@ -148,7 +148,7 @@ export function town(options: TownOptions): Town {
       const tally = tallyOf(tenant);
       tally.answered += 1;
       tally.tookMs.push(clock.nowMs - sentAtMs);
-      gate?.leave(tenant, clock.nowMs - startMs, 'ok', clock.nowMs);
+      gate?.leave(tenant, clock.nowMs - startMs, 'ok', clock.nowMs, generation);
     });
   };
   const one = (tenant: string, weight: number): void => {
@@ -156,11 +156,11 @@ export function town(options: TownOptions): Town {
     const tally = tallyOf(tenant);
     tally.sent += 1;
     const entry = gate?.enter(tenant, weight, sentAtMs) ?? 'in';
-    if (entry === 'in') serve(tenant, sentAtMs);
+    if (entry === 'in') serve(tenant, sentAtMs, gate?.generation ?? 0);
     else if (entry.kind === 'shed') tally.shed += 1;
     else {
       void entry.answer.then((answer) => {
-        if (answer === 'in') serve(tenant, sentAtMs);
+        if (answer === 'in') serve(tenant, sentAtMs, entry.generation);
         else tally.shed += 1;
       });
     }

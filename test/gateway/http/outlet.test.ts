@@ -39,9 +39,9 @@ async function readAll(reader: Socket): Promise<Buffer> {
 
 const block = (mark: number, bytes: number): Buffer => Buffer.alloc(bytes, mark);
 
-test('OL1: whatever handle, queue and stream took, the order is that of the calls', async () => {
+test('OL1: whatever the handle, the queue and the stream took, the order is that of the calls', async () => {
   const { writer, reader } = await pair();
-  const outlet = new Outlet(writer, () => undefined);
+  const outlet = new Outlet(writer, { onDrain: () => undefined });
   const sent: Buffer[] = [];
   for (let i = 0; i < 40; i += 1) {
     const bytes = block(65 + (i % 26), i % 5 === 0 ? 700_000 : 100 + i);
@@ -58,7 +58,7 @@ test('OL1: whatever handle, queue and stream took, the order is that of the call
 test('OL2: after false a drain follows, and then nothing is held any more', async () => {
   const { writer, reader } = await pair();
   let drains = 0;
-  const outlet = new Outlet(writer, () => (drains += 1));
+  const outlet = new Outlet(writer, { onDrain: () => (drains += 1) });
   assert.equal(outlet.write(block(65, 10)), true);
   assert.equal(outlet.writableLength, 0);
   const drained = Promise.withResolvers<void>();
@@ -79,7 +79,7 @@ test('OL2: after false a drain follows, and then nothing is held any more', asyn
 
 test('OL2 SC1: what is still held is not written over by the next message', async () => {
   const { writer, reader } = await pair();
-  const outlet = new Outlet(writer, () => undefined);
+  const outlet = new Outlet(writer, { onDrain: () => undefined });
   const scratch = new Scratch();
   const sent: string[] = [];
   for (let i = 0; i < 400; i += 1) {
@@ -93,7 +93,7 @@ test('OL2 SC1: what is still held is not written over by the next message', asyn
   assert.equal(got.toString('latin1'), sent.join(''));
 });
 
-test('OL3: before it is connected and after it was closed, the stream is written to', async () => {
+test('OL3: before it is connected, and after it was closed, it is the stream that is written to', async () => {
   const server = createServer((socket) => {
     socket.pipe(socket);
     socket.on('error', () => undefined);
@@ -103,7 +103,7 @@ test('OL3: before it is connected and after it was closed, the stream is written
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   const errors: Error[] = [];
   socket.on('error', (error) => errors.push(error));
-  const outlet = new Outlet(socket, () => undefined);
+  const outlet = new Outlet(socket, { onDrain: () => undefined });
   outlet.write(Buffer.from('early '));
   await once(socket, 'connect');
   outlet.write(Buffer.from('late'));
@@ -117,7 +117,7 @@ test('OL3: before it is connected and after it was closed, the stream is written
 
 test('OL3: a peer that has gone ends the socket with its error', async () => {
   const { writer, reader } = await pair();
-  const outlet = new Outlet(writer, () => undefined);
+  const outlet = new Outlet(writer, { onDrain: () => undefined });
   const closed = new Promise((resolve) => writer.once('close', resolve));
   reader.resetAndDestroy();
   await closed;

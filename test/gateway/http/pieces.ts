@@ -1,5 +1,6 @@
 // Does it matter in which pieces bytes come? One head and its body read at once and in two pieces:
 // the answer must be the same in every part.
+import { wordsFor } from './reading.ts';
 import { BodyFrame, frameRequest } from '../../../src/gateway/http/body.ts';
 import { Head, SLOT } from '../../../src/gateway/http/head.ts';
 import { NO_NAMES } from '../../../src/gateway/http/names.ts';
@@ -46,7 +47,7 @@ function bodyFacts(head: Head, bytes: Buffer, ends: readonly number[]): string {
 export function differsInPieces(bytes: Buffer, cut: number): string | undefined {
   whole.reset();
   pieced.reset();
-  const step = parseRequest(whole, bytes, bytes.length);
+  const step = parseRequest(whole, bytes, bytes.length, wordsFor(bytes));
   let steps = parseRequest(pieced, bytes, cut);
   if (steps === MORE) steps = parseRequest(pieced, bytes, bytes.length);
   let one = headFacts(whole, step);

@@ -1,5 +1,6 @@
 // How do we read these bytes? The parser and the frame without sockets, for tests: a list of whole
 // messages, and why it ends.
+import { NO_WORDS, type Words, wordsOf } from '../../../src/gateway/http/chars.ts';
 import { BodyFrame, frameRequest, frameResponse } from '../../../src/gateway/http/body.ts';
 import { Head } from '../../../src/gateway/http/head.ts';
 import { NO_NAMES } from '../../../src/gateway/http/names.ts';
@@ -64,13 +65,18 @@ function fieldsOf(from: Head): string[] {
   return fields;
 }
 
+/** As the data plane has them; where a buffer begins amid a word, it is read byte by byte. */
+export function wordsFor(buf: Buffer): Words {
+  return buf.byteOffset % 4 === 0 ? wordsOf(buf) : NO_WORDS;
+}
+
 export function readRequests(bytes: Buffer): Reading {
   const messages: Message[] = [];
   let at = 0;
   while (at < bytes.length) {
     head.reset();
     const rest = bytes.subarray(at);
-    const step = parseRequest(head, rest, rest.length);
+    const step = parseRequest(head, rest, rest.length, wordsFor(rest));
     if (step === REFUSED) return { messages, end: head.fault };
     if (step === MORE) return { messages, end: 'partial' };
     const chunkedStrip = (frame: BodyFrame, strip: boolean): void => {
@@ -107,7 +113,7 @@ export function readAnswer(bytes: Buffer, toHead: boolean): AnswerReading {
   let rest = bytes;
   for (let interims = 0; interims < 10; interims += 1) {
     answer.reset();
-    const step = parseResponse(answer, rest, rest.length);
+    const step = parseResponse(answer, rest, rest.length, wordsFor(rest));
     if (step === REFUSED) return { kind: answer.fault, ...none };
     if (step === MORE) return { kind: 'partial', ...none };
     if (answer.status >= 200) break;

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
+import { NO_WORDS, valueEndsAt, wordsOf } from '../../../src/gateway/http/chars.ts';
 import { adopt, borrowedBytes } from '../../../src/gateway/http/adopt.ts';
 import { Deadlines, type Watched } from '../../../src/gateway/http/deadlines.ts';
 import { Scratch } from '../../../src/gateway/http/scratch.ts';
@@ -67,10 +68,14 @@ test('DL2 with nothing to watch no timer runs', () => {
 test('AD4 an adopted socket reads into the one buffer, and its server counts right', async () => {
   const got: string[] = [];
   const server = createServer({ pauseOnConnect: true }, (accepted) => {
-    const socket = adopt(accepted, (count) => {
-      got.push(borrowedBytes.toString('latin1', 0, count));
-      socket?.write('pong');
-    });
+    const reader = {
+      onBytes: (count: number) => {
+        got.push(borrowedBytes.toString('latin1', 0, count));
+        socket?.write('pong');
+      },
+      onGone: () => socket?.destroy(),
+    };
+    const socket = adopt(accepted, reader);
     assert.ok(socket !== undefined, 'this Node has changed inside: data events are used instead');
     socket.resume();
   });
@@ -87,14 +92,9 @@ test('AD4 an adopted socket reads into the one buffer, and its server counts rig
 });
 
 test('AD4 where the inside of Node looks otherwise, nothing is adopted', () => {
-  assert.equal(
-    adopt({} as Socket, () => undefined),
-    undefined,
-  );
-  assert.equal(
-    adopt({ _handle: {} } as unknown as Socket, () => undefined),
-    undefined,
-  );
+  const reader = { onBytes: () => undefined, onGone: () => undefined };
+  assert.equal(adopt({} as Socket, reader), undefined);
+  assert.equal(adopt({ _handle: {} } as unknown as Socket, reader), undefined);
 });
 
 test('SC1 what a socket did not take at once is not overwritten by the next message', async () => {
@@ -130,5 +130,28 @@ test('SC2 a message of any length and of short and long parts is put together ri
     }
     assert.equal(out.length, wanted.length);
     assert.ok(out.toString() === wanted);
+  }
+});
+
+test('HP4 a value ends at the same byte, whether it is read four at a time or one by one', () => {
+  const buf = Buffer.alloc(64);
+  const words = wordsOf(buf);
+  for (let code = 0; code < 256; code += 1) {
+    for (const [filler, other] of [
+      [0x20, 0x7e],
+      [0x41, 0x09],
+      [0xff, 0x80],
+    ] as const) {
+      for (let place = 0; place < 24; place += 1) {
+        buf.fill(filler);
+        buf[30] = other;
+        buf[13 + place] = code;
+        for (const end of [36, 37, 39, 64]) {
+          const at = 11 + (place & 3);
+          const want = valueEndsAt(buf, NO_WORDS, at, end);
+          assert.equal(valueEndsAt(buf, words, at, end), want, `${code} ${place} ${end}`);
+        }
+      }
+    }
   }
 });
