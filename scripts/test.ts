@@ -67,23 +67,25 @@ async function runAll(
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   // Most of them wait for processes most of the time: one more than there are cores.
   const lanes = Math.max(1, Math.min(availableParallelism() + 1, SIDE_BY_SIDE_MAX));
-  const together = files.filter(({ isAlone }) => !isAlone);
   const alone = files.filter(({ isAlone }) => isAlone);
-  for (const [queue, width] of [
-    [together, lanes],
-    [alone, 1],
-  ] as const) {
-    const waiting = [...queue];
-    const lane = async (): Promise<void> => {
-      for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) {
-        if (options.signal.aborted) return;
-        const result = await runFile(file, options);
-        results.push(result);
-        show(result, totals, options.namePattern !== undefined);
-      }
-    };
-    await Promise.all(Array.from({ length: width }, lane));
-  }
+  const isLater = ({ isPure }: TestFile): boolean => isPure && alone.length > 0;
+  const together = files.filter((file) => !file.isAlone && !isLater(file));
+  const beside = files.filter((file) => !file.isAlone && isLater(file));
+  const play = async (queue: TestFile[], own: RunOptions): Promise<void> => {
+    for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
+      if (options.signal.aborted) return;
+      const result = await runFile(file, own);
+      results.push(result);
+      show(result, totals, options.namePattern !== undefined);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, () => play(together, options)));
+  // While one runs alone most of the machine is idle: enough for what only computes. What is left
+  // of that when it has ended needs to step back no more.
+  const rest = play(alone, options).then(() =>
+    Promise.all(Array.from({ length: lanes }, () => play(beside, options))),
+  );
+  await Promise.all([rest, play(beside, { ...options, stepsBack: true })]);
   return totals;
 }
 

@@ -8,6 +8,8 @@ export interface TestFile {
   readonly path: string;
   /** Under load, healing is judged by what clients see: such files say `Runs alone`, and do. */
   readonly isAlone: boolean;
+  /** Only computes: in the background it disturbs nobody, not even one that runs alone. */
+  readonly isPure: boolean;
   readonly limitMs: number;
   /** About what it costs, to begin with the longest: the last lane to end decides. */
   readonly costS: number;
@@ -44,6 +46,8 @@ const COSTS_S: readonly (readonly [string, number])[] = [
   ['test/examples/clinic-drills.test.ts', 5],
   ['packages/ledger/test/stores.test.ts', 5],
 ];
+/** No processes, no sockets, next to no disk. */
+const PURE = ['test/loop/', 'test/manifest/', 'test/scenarios/', 'test/sim/', 'test/tenancy/'];
 const COST_S = 1;
 /** From here on a machine that is busy with other things as well needs more than the usual time. */
 const LONG_S = 10;
@@ -57,7 +61,10 @@ export function findTestFiles(root: string): readonly TestFile[] {
       const isAlone = isLong && saysAlone(join(root, path));
       const costS = costOf(path);
       const longMs = isLong || costS >= LONG_S ? LONG_LIMIT_MS : LIMIT_MS;
-      return { path, isAlone, limitMs: isAlone ? ALONE_LIMIT_MS : longMs, costS };
+      const isPure = PURE.some((folder) => path.startsWith(folder));
+      // In the background it may wait for long.
+      const limitMs = isAlone ? ALONE_LIMIT_MS : isPure ? LONG_LIMIT_MS : longMs;
+      return { path, isAlone, isPure, limitMs, costS };
     })
     .toSorted((a, b) => b.costS - a.costS);
 }

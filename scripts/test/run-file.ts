@@ -3,10 +3,12 @@
 // R1. A file that does not end within its limit is ended with everything that it started.
 // R2. A file that ran no test, crashed, or left processes behind has failed, whatever else it
 //     reported.
+// R3. One that steps back, and all that it starts, gets only the time that nobody else wants.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { constants, setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -32,6 +34,8 @@ export interface RunOptions {
   /** Beside that of this process. */
   readonly env: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+  /** See R3. */
+  readonly stepsBack?: boolean;
 }
 
 const OUTPUT_CHARS_MAX = 16_000;
@@ -74,12 +78,23 @@ function start(file: TestFile, options: RunOptions, mark: string): ChildProcess 
   const { NODE_TEST_CONTEXT: _ignored, ...env } = process.env;
   const pattern = options.namePattern;
   const flags = pattern === undefined ? [] : [`--test-name-pattern=${pattern}`];
-  return spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
+  const child = spawn(process.execPath, [`--test-reporter=${REPORTER}`, ...flags, file.path], {
     cwd: options.root,
     env: { ...env, ...options.env, [MARK]: mark },
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
+  if (options.stepsBack === true) stepBack(child.pid);
+  return child;
+}
+
+/** What it starts inherits it. */
+function stepBack(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) setPriority(pid, constants.priority.PRIORITY_LOW);
+  } catch {
+    // It has ended already.
+  }
 }
 
 function collect(child: ChildProcess): () => string {

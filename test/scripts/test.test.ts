@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { constants, getPriority, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -116,6 +116,27 @@ describe('the test runner', () => {
       '--limit-s',
       '2',
     ));
+
+  test('R3: beside one that runs alone, what only computes steps back, and nothing else', () => {
+    const tells = `${HEAD}import { getPriority } from 'node:os';
+      test('priority ' + getPriority(), () => { console.log('at ' + getPriority()); throw 1; });`;
+    running(
+      {
+        'test/e2e/a.test.ts': `// Runs alone.\n${tells}`,
+        'test/loop/b.test.ts': tells,
+        'test/c.test.ts': tells,
+      },
+      ({ said }) => {
+        const own = getPriority();
+        assert.match(said, new RegExp(`test/c\\.test\\.ts[^]*FAILED {3}priority ${own}\n`, 'u'));
+        assert.match(said, new RegExp(`e2e/a\\.test\\.ts[^]*FAILED {3}priority ${own}\n`, 'u'));
+        assert.match(
+          said,
+          new RegExp(`FAILED {3}priority ${constants.priority.PRIORITY_LOW}\n`, 'u'),
+        );
+      },
+    );
+  });
 
   const LIES = {
     'that ends the process in the middle': `${HEAD}test('a', () => process.exit(0));

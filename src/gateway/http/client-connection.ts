@@ -268,6 +268,10 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
     return false;
   }
 
+  onStall(): void {
+    this.#wrote(false);
+  }
+
   onDrain(): void {
     this.#stalled = false;
     if (this.#lingering) return;
@@ -347,6 +351,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
     this.#stash = undefined;
     const { deadlines, limits } = this.#host;
     this.deadlineMs = deadlines.in(limits.sendTimeoutMs);
+    this.#outlet.flush();
     this.#socket.end(() => {
       this.deadlineMs = deadlines.in(LINGER_MS);
     });
@@ -356,11 +361,13 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
 
   /** With a reset, so that an answer without a length cannot seem whole. */
   cut(): void {
+    this.#outlet.flush();
     this.#socket.resetAndDestroy();
   }
 
   /** Nothing runs on it: ends at once. */
   close(): void {
+    this.#outlet.flush();
     this.#socket.destroy();
   }
 
@@ -372,6 +379,8 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
     this.#exchange?.onClientGone();
     this.#exchange = undefined;
     this.#giveHead();
+    // A client that has ended its side may still read.
+    this.#outlet.flush();
     this.#socket.destroy();
   }
 }

@@ -2,16 +2,24 @@
 // the socket's handle, which usually takes them at once; what it did not take it keeps, and says
 // when it has gone out.
 //
+// Short messages wait for the end of the turn of the loop: written one right after the other, they
+// find the other ends awake. Waking a process that fell asleep meanwhile costs microseconds each.
+//
 //   OL1. Bytes leave in the order of the calls, whichever way each of them took.
 //   OL2. After `false` a drain follows, unless the socket ends before.
 //   OL3. Where Node's inside does not look as known (another version, TLS, not connected, closed,
 //        an error), the stream's own `write` is used, with all that it does then.
+//   OL4. What waits leaves before anything else that is written, at the end of the turn at the
+//        latest; if it cannot leave whole then, the owner is told.
 import type { Socket } from 'node:net';
-import type { Sink } from './scratch.ts';
+import { type Sink, scratch } from './scratch.ts';
 
 /** Since here a handle takes no request object, and makes one where it needs one. */
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const IS_KNOWN = major === 26 && minor >= 10;
+
+/** So many messages do not wait for the end of the turn. */
+const QUEUED_MAX = 64;
 
 interface Pending {
   oncomplete: (() => void) | null;
@@ -34,6 +42,8 @@ interface WithHandle {
 
 export interface OutletOwner {
   onDrain(): void;
+  /** A message that waited could not leave whole: a drain follows. */
+  onStall?(): void;
 }
 
 export class Outlet implements Sink {
@@ -42,6 +52,7 @@ export class Outlet implements Sink {
   #hearsDrain = false;
   /** The handle that was looked at; undefined: not yet, or not to be used. */
   #handle: Handle | undefined;
+  #queued: Uint8Array | undefined;
   #isDirect = IS_KNOWN;
   /** Bytes that the handle took and has not sent. */
   #pending = 0;
@@ -53,11 +64,39 @@ export class Outlet implements Sink {
 
   /** Bytes that are not out yet. */
   get writableLength(): number {
-    return this.#pending + this.#socket.writableLength;
+    const queued = this.#queued?.length ?? 0;
+    return this.#pending + queued + this.#socket.writableLength;
+  }
+
+  /** At the end of the turn. False: they do not wait, and are to be written. */
+  queue(bytes: Uint8Array): boolean {
+    if (this.#queued !== undefined || this.#pending > 0 || this.#direct() === undefined)
+      return false;
+    this.#queued = bytes;
+    if (waiting.length === 0) setImmediate(flushAll);
+    waiting.push(this);
+    if (waiting.length >= QUEUED_MAX) flushAll();
+    return true;
+  }
+
+  /** What waits leaves now. False: not whole. */
+  flush(): boolean {
+    const bytes = this.#queued;
+    if (bytes === undefined) return true;
+    this.#queued = undefined;
+    if (this.#socket.destroyed || this.write(bytes)) return true;
+    this.#owner.onStall?.();
+    return false;
+  }
+
+  /** The socket is about to be destroyed: what waits is not worth sending any more. */
+  drop(): void {
+    this.#queued = undefined;
   }
 
   /** False: wait for the drain. */
   write(bytes: Uint8Array): boolean {
+    if (this.#queued !== undefined) this.flush();
     const handle = this.#direct();
     if (handle === undefined) return this.#stream(bytes);
     const taken = handle.writeBuffer(null, bytes);
@@ -100,4 +139,21 @@ export class Outlet implements Sink {
     if (this.#pending > 0 || this.#socket.destroyed) return;
     if (!this.#socket.writableNeedDrain) this.#owner.onDrain();
   }
+}
+
+let waiting: Outlet[] = [];
+let leaving: Outlet[] = [];
+
+function flushAll(): void {
+  const now = waiting;
+  waiting = leaving;
+  leaving = now;
+  let isHeld = false;
+  for (const outlet of now) {
+    outlet.flush();
+    if (outlet.writableLength > 0) isHeld = true;
+  }
+  now.length = 0;
+  // Whoever was told of a stall may have sent something.
+  if (waiting.length === 0) scratch.release(isHeld);
 }

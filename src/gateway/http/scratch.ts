@@ -1,13 +1,15 @@
-// Where is a message put together before it is written? In one buffer for all of them: the socket
-// usually takes it whole at once, and it is free again. It costs less than joining strings.
+// Where is a message put together before it is written? In one buffer for all of them, one behind
+// the other: at the end of the turn the sockets usually take them whole, and it is free again. It
+// costs less than joining strings.
 //
-//   SC1. What a socket did not take at once is left to it: the next message gets a new buffer.
+//   SC1. What waits for the end of the turn is not written over, and what a socket did not take then
+//        is left to it: the next message gets a new buffer.
 //   SC2. Nobody keeps a message open here across turns of the loop: begin, fill, send.
 import { putLatin1 } from './chars.ts';
 
-const SIZE = 32_768;
-/** Views of messages up to this length are kept: there are few lengths, and they come again. */
-const VIEWS = 4_096;
+const SIZE = 131_072;
+/** A longer message is copied: some sinks hold on to it without saying so. */
+const SHARED_MAX = 32_768;
 /** Below this, a loop beats a call into native code. */
 const SHORT = 24;
 
@@ -16,20 +18,23 @@ export interface Sink {
   write(bytes: Uint8Array): boolean;
   /** Bytes that it still holds, and that must not be written over. */
   readonly writableLength: number;
+  /** True: they leave at the end of the turn, and then `release` follows. False: to be written. */
+  queue?(bytes: Uint8Array): boolean;
 }
 
 export class Scratch {
   #bytes: Buffer = Buffer.allocUnsafeSlow(SIZE);
-  readonly #views = Array.from<undefined, Buffer | undefined>({ length: VIEWS }, () => undefined);
+  /** Where the message begins: what is before it waits. */
+  #from = 0;
   #at = 0;
 
   begin(): this {
-    this.#at = 0;
+    this.#at = this.#from;
     return this;
   }
 
   get length(): number {
-    return this.#at;
+    return this.#at - this.#from;
   }
 
   range(buf: Buffer, from: number, to: number): this {
@@ -62,36 +67,41 @@ export class Scratch {
   }
 
   #room(length: number): void {
-    const need = this.#at + length;
-    if (need <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafeSlow(need * 2);
-    this.#bytes.copy(larger, 0, 0, this.#at);
-    this.#change(larger);
+    if (this.#at + length <= this.#bytes.length) return;
+    const begun = this.length;
+    const fresh = Buffer.allocUnsafeSlow(Math.max(SIZE, (begun + length) * 2));
+    this.#bytes.copy(fresh, 0, this.#from, this.#at);
+    this.#change(fresh);
+    this.#at = begun;
   }
 
-  /** What `write` says. */
+  /** What `write` says; true for what waits. */
   send(sink: Sink): boolean {
-    const goesOn = sink.write(this.#whole());
-    // A larger one is not kept either.
-    if (sink.writableLength > 0 || this.#bytes.length > SIZE) {
-      this.#change(Buffer.allocUnsafeSlow(SIZE));
+    const view = this.#bytes.subarray(this.#from, this.#at);
+    const bytes = view.length > SHARED_MAX ? Buffer.from(view) : view;
+    if (sink.queue?.(bytes) === true) {
+      this.#from = this.#at;
+      return true;
     }
+    const goesOn = sink.write(bytes);
+    if (sink.writableLength > 0) this.#change(Buffer.allocUnsafeSlow(SIZE));
     return goesOn;
   }
 
-  #whole(): Buffer {
-    const at = this.#at;
-    if (at >= VIEWS) return this.#bytes.subarray(0, at);
-    return (this.#views[at] ??= this.#bytes.subarray(0, at));
+  /** Nothing waits any more. `isHeld`: some socket still has bytes that it did not send. */
+  release(isHeld: boolean): void {
+    // A larger one is not kept either.
+    if (isHeld || this.#bytes.length > SIZE) this.#change(Buffer.allocUnsafeSlow(SIZE));
+    this.#from = 0;
   }
 
   #change(bytes: Buffer): void {
     this.#bytes = bytes;
-    this.#views.fill(undefined);
+    this.#from = 0;
   }
 
   toString(): string {
-    return this.#bytes.toString('latin1', 0, this.#at);
+    return this.#bytes.toString('latin1', this.#from, this.#at);
   }
 }
 

@@ -162,6 +162,7 @@ export class UpstreamConnection implements Watched, OutletOwner {
     if (this.#head !== undefined) this.pool.heads.give(this.#head);
     this.#head = undefined;
     this.#held = undefined;
+    this.#outlet.drop();
     this.socket.destroy();
     this.pool.gone(this);
   }

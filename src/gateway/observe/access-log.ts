@@ -15,7 +15,7 @@ import { JsonBytes } from './json-bytes.ts';
 import { LogFile } from './log-file.ts';
 
 /** A batch wakes another thread: few large ones cost less than many small ones. */
-const BATCH_BYTES = Number(process.env['BATCH'] ?? 262_144);
+const BATCH_BYTES = 262_144;
 const BUFFER_BYTES = BATCH_BYTES + LINE_BYTES_MAX;
 const BUFFERS_MAX = 8;
 const FLUSH_MS = 250;
@@ -32,11 +32,17 @@ export function accessLogPath(folder: string, worker: string): string {
   return join(folder, `access-${worker.replaceAll(/[^A-Za-z0-9-]/gu, '_')}.ndjson`);
 }
 
+/** Files are rotated between two batches: some fit into the smallest of them. */
+function batchBytes({ maxBytes }: AccessLogRule): number {
+  return Math.min(BATCH_BYTES, Math.floor(maxBytes / 4));
+}
+
 export class AccessLog {
   readonly #file: LogFile;
   readonly #free: Buffer[] = [];
   #made = 0;
   #rule: LineRule;
+  #batchBytes: number;
   readonly #lines = new EcsLines();
   #open = false;
   #count = 0;
@@ -47,6 +53,7 @@ export class AccessLog {
   constructor(setup: AccessLogSetup, rule: AccessLogRule) {
     const { folder, worker, warn, monotonicMs } = setup;
     this.#rule = lineRule(rule);
+    this.#batchBytes = batchBytes(rule);
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
     } catch (error) {
@@ -70,6 +77,7 @@ export class AccessLog {
 
   use(rule: AccessLogRule): void {
     this.#rule = lineRule(rule);
+    this.#batchBytes = batchBytes(rule);
     this.#file.limit(rule);
   }
 
@@ -82,7 +90,7 @@ export class AccessLog {
     }
     this.#lines.add(facts, rule);
     this.#count += 1;
-    if (this.#lines.out.pos > BATCH_BYTES) this.flush();
+    if (this.#lines.out.pos > this.#batchBytes) this.flush();
   }
 
   /** Hands over what there is. */

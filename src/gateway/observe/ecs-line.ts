@@ -52,7 +52,8 @@ const K = {
   user: textKey('user.id'),
   tenant: textKey('organization.id'),
   trace: textKey('trace.id'),
-  span: textKey('span.id'),
+  /** After the trace. */
+  span: constant('","span.id":"'),
   service: textKey('service.name'),
   route: textKey('kintsugi.route'),
   replica: textKey('kintsugi.replica'),
@@ -180,7 +181,9 @@ export class EcsLines {
     const { buf } = head;
     out.raw(K.method);
     out.bytes(buf, head.lineAt, head.methodEnd, NAME_CHARS_MAX);
-    out.raw(head.version === 11 ? AFTER_METHOD_11 : (AFTER_METHOD.get(head.version) ?? AFTER_METHOD_11));
+    out.raw(
+      head.version === 11 ? AFTER_METHOD_11 : (AFTER_METHOD.get(head.version) ?? AFTER_METHOD_11),
+    );
     const end = head.targetEnd;
     const query = queryAt(buf, head.pathAt, end);
     if (rule.paths === 'route') out.text(facts.route, PATH_CHARS_MAX);
@@ -233,8 +236,14 @@ export class EcsLines {
   /** A span that nobody samples is nowhere to be found. */
   #traceOf({ trace }: ExchangeFacts): void {
     if (trace === undefined) return;
-    writeText(this.out, K.trace, trace.trace);
-    if (trace.sampled && !trace.passes) writeText(this.out, K.span, trace.id);
+    const { out } = this;
+    out.raw(K.trace);
+    out.known(trace.trace);
+    if (trace.sampled && !trace.passes) {
+      out.raw(K.span);
+      out.known(trace.id);
+    }
+    out.byte(QUOTE);
   }
 
   #ending(facts: ExchangeFacts): void {

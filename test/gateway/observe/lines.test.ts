@@ -24,7 +24,7 @@ function written(write: (out: JsonBytes) => void): string {
 function lineOf(facts: ExchangeFacts, rule: AccessLogRule = logRule()): string {
   const lines = new EcsLines();
   lines.out = new JsonBytes(Buffer.alloc(LINE_BYTES_MAX));
-  lines.add(facts, lineRule(rule, 'gateway-1'));
+  lines.add(facts, lineRule(rule));
   return lines.out.buf.toString('utf8', 0, lines.out.pos);
 }
 
@@ -107,14 +107,8 @@ test('a line has the names and values of the Elastic Common Schema', () => {
   assert.deepEqual(fields, {
     '@timestamp': '2026-11-20T10:00:00.123Z',
     'ecs.version': '8.17.0',
-    'event.kind': 'event',
-    'event.category': ['web'],
-    'event.type': ['access'],
-    'event.dataset': 'kintsugi.access',
-    'event.outcome': 'success',
     'event.duration': 12_500_000,
     'http.request.method': 'GET',
-    'http.version': '1.1',
     'url.path': '/api/patients/:id/notes',
     'http.response.status_code': 200,
     'http.request.body.bytes': 3,
@@ -132,9 +126,45 @@ test('a line has the names and values of the Elastic Common Schema', () => {
     'kintsugi.route': '/api',
     'kintsugi.replica': 'records-1',
     'kintsugi.release': 'r1',
-    'observer.type': 'proxy',
-    'observer.name': 'gateway-1',
   });
+});
+
+test('what is usual is left out, and what is not stands in the line', () => {
+  const rare = (change: Partial<ExchangeFacts>): readonly unknown[] => {
+    const fields = fieldsOf(factsOf(change));
+    const names = ['event.outcome', 'http.version', 'http.request.body.bytes', 'kintsugi.attempts'];
+    return names.map((name) => fields[name]);
+  };
+  assert.deepEqual(rare({ bytesIn: 0 }), [undefined, undefined, undefined, undefined]);
+  const head = headOf('/api');
+  head.version = 20;
+  const odd = { head, status: 502, attempts: 3, bytesIn: 7 };
+  assert.deepEqual(rare(odd), ['failure', '2', 7, 3]);
+});
+
+test('a span is named where it is sampled, a trace always', () => {
+  const ids = (flags: string, exported: boolean): unknown[] => {
+    const given = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-${flags}`;
+    const fields = fieldsOf(factsOf({ trace: traceFrom(given, 0, exported) }));
+    return [fields['trace.id'], typeof fields['span.id']];
+  };
+  const trace = 'a'.repeat(32);
+  assert.deepEqual(ids('01', true), [trace, 'string']);
+  assert.deepEqual(ids('00', true), [trace, 'undefined']);
+  assert.deepEqual(ids('01', false), [trace, 'undefined'], 'it is the span of somebody else');
+});
+
+test('the id that the client sent is taken from its head', () => {
+  const head = headOf('/api', 'x-request-id: from-the-client\r\n');
+  head.keptId = 1;
+  assert.equal(fieldsOf(factsOf({ head }))['http.request.id'], 'from-the-client');
+});
+
+test('a usual line is short', () => {
+  const trace = traceFrom(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-00`, 0, true);
+  const requestId = '0193a1b2-aaaa-4bbb-8ccc-123456789abc';
+  const bytes = lineOf(factsOf({ trace, requestId, bytesIn: 0 })).length;
+  assert.ok(bytes <= 550, `${bytes} bytes`);
 });
 
 test('whether it came by TLS is in the line, and by which where that is known', () => {
@@ -150,6 +180,7 @@ test('whether it came by TLS is in the line, and by which where that is known', 
 test('outcome, reason and ending say how it ended; times follow each other', () => {
   const outcome = (change: Partial<ExchangeFacts>): unknown =>
     fieldsOf(factsOf(change))['event.outcome'];
+  assert.equal(outcome({}), undefined, 'success');
   assert.equal(outcome({ status: 404 }), 'failure');
   assert.equal(outcome({ kind: 'cut' }), 'failure');
   assert.equal(outcome({ kind: 'client-gone', status: 0 }), 'unknown');
@@ -159,7 +190,7 @@ test('outcome, reason and ending say how it ended; times follow each other', () 
   const lines = new EcsLines();
   lines.out = new JsonBytes(Buffer.alloc(10 * LINE_BYTES_MAX));
   const times = [T0, T0 + 1, T0 + 876, T0 + 877, T0 + 60_000, T0 - 5_000];
-  const rule = lineRule(logRule(), 'gateway-1');
+  const rule = lineRule(logRule());
   for (const startMs of times) lines.add(factsOf({ startMs }), rule);
   const stamps = parsed(lines.out.buf.toString('utf8', 0, lines.out.pos));
   assert.deepEqual(
@@ -170,7 +201,7 @@ test('outcome, reason and ending say how it ended; times follow each other', () 
 
 test('parts that are kept for many lines never end up in the line of somebody else', () => {
   const lines = new EcsLines();
-  const rule = lineRule(logRule(), 'gateway-1');
+  const rule = lineRule(logRule());
   const keys = {
     'organization.id': 'tenant',
     'user.id': 'subject',
@@ -181,11 +212,20 @@ test('parts that are kept for many lines never end up in the line of somebody el
   } as const;
   const name = fc.constantFrom('', 'a', 'b', '"');
   const who = fc.tuple(...Object.keys(keys).map(() => name));
+  // Each flow and each place is one object, as in the gateway.
+  const objects = new Map<string, object>();
+  const oneOf = (texts: readonly string[]): object => {
+    const mark = JSON.stringify(texts);
+    const known = objects.get(mark) ?? {};
+    objects.set(mark, known);
+    return known;
+  };
   fc.assert(
-    fc.property(who, (texts) => {
+    fc.property(who, fc.boolean(), (texts, isKnown) => {
       lines.out = new JsonBytes(Buffer.alloc(LINE_BYTES_MAX));
       const change = Object.fromEntries(Object.values(keys).map((key, i) => [key, texts[i]]));
-      lines.add(factsOf(change), rule);
+      const flow = isKnown ? oneOf(texts.slice(0, 4)) : undefined;
+      lines.add(factsOf({ ...change, flow, place: oneOf(texts.slice(4)) }), rule);
       const [fields = {}] = parsed(lines.out.buf.toString('utf8', 0, lines.out.pos));
       const found = Object.keys(keys).map((key) => fields[key] ?? '');
       assert.deepEqual(found, texts);
