@@ -141,7 +141,7 @@ export async function openKintsugi(setup: KintsugiSetup): Promise<Kintsugi> {
   });
   const port = await freePort();
   const command = setup.command ?? [await builtWorker()];
-  const child = start(setup.core, [process.execPath, ...command], {
+  const child = start(setup.core, [process.execPath, '--max-semi-space-size=2', ...command], {
     ...process.env,
     KINTSUGI_GATEWAY_HOST: '127.0.0.1',
     KINTSUGI_GATEWAY_PORT: String(port),

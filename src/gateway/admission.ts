@@ -4,10 +4,11 @@
 //   AD1. What is admitted is released exactly once.
 //   AD2. Limits are shared out evenly over the workers of one port, never below 1.
 //   AD3. A new table changes the limits and keeps the fill and the count.
+import type { RepeatAccount } from './retry.ts';
 import type { TenantRoute } from '../model/routing.ts';
 
 /** What one tenant has left and has inside. Whoever holds it needs no look-up for a request. */
-export interface Account {
+export interface Account extends RepeatAccount {
   tokens: number;
   atMs: number;
   inside: number;
@@ -42,7 +43,8 @@ export function accountOf(admission: Admission, tenant: TenantRoute): Account {
   const ratePerMs = Math.max(0.001, tenant.ratePerSecond / admission.workers) / 1_000;
   const known = admission.accounts.get(tenant.id);
   if (known !== undefined) return Object.assign(known, { burst, ratePerMs, concurrency });
-  const fresh = { tokens: burst, atMs: 0, inside: 0, burst, ratePerMs, concurrency };
+  const none = { tokens: burst, atMs: 0, inside: 0, window: -1, repeats: 0, before: 0 };
+  const fresh = { ...none, burst, ratePerMs, concurrency };
   admission.accounts.set(tenant.id, fresh);
   return fresh;
 }

@@ -21,6 +21,8 @@ export interface AttemptOwner {
   readonly backend: Backend;
   /** Since when it is the replica's turn; Infinity: not now. */
   readonly turnMs: number;
+  /** Did its client shorten the time of the route? Then running out of it blames nobody. */
+  readonly isHurried: boolean;
   nowMs(): number;
   suspect(): Suspect;
   /** Its replica hangs: leave it for another one, if that may be. */
@@ -105,6 +107,10 @@ export class Attempt implements Guest {
   }
 
   #timedOut(): Ending {
+    if (this.#owner.isHurried) {
+      this.gone();
+      return { kind: 'timeout' };
+    }
     const tookMs = this.#tookMs();
     // A client that is slow to send its request is no fault of the replica, and an event stream
     // may well be still for long: what came of it was judged with its head.

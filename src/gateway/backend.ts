@@ -212,6 +212,8 @@ export class Backend {
   close(): void {
     clearTimeout(this.#probeTimer);
     for (const lane of this.lanes.values()) this.#retire(lane);
+    // Else its probes would be due for ever.
+    this.#health.tracks.clear();
     this.wake();
   }
 

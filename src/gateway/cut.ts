@@ -3,8 +3,10 @@
 //
 //   CU1. What did not change is neither serialised nor digested again.
 //   CU2. A cutter that fails or is stopped half-way keeps what it knew.
-import type { KeyRule, RoutingTable, ServiceRoute, TenantRoute } from '../model/routing.ts';
+import type { RoutingTable, ServiceRoute, TenantRoute } from '../model/routing.ts';
+import { PartDraft } from './part-draft.ts';
 import {
+  BUCKETS_MAX,
   PARTS_MAX,
   PART_ROWS_MAX,
   ROWS_MAX,
@@ -14,36 +16,46 @@ import {
   limit,
   nameHash,
   partOf,
-  rowsContent,
 } from './parts.ts';
 import type { Family, Part, RowFamily } from './parts.ts';
+import { rowText } from './row-text.ts';
+import type { RowSource } from './row-text.ts';
 import type { Steps } from './slices.ts';
 
-/** Tenants that are sorted into buckets between two looks at the clock. */
-const SORT_AT_ONCE = 2_048;
+/** Rows that are looked at between two looks at the clock. */
+const ROWS_AT_ONCE = 1_024;
+const BUCKETS_AT_ONCE = 16;
 
 export interface CutTable {
   readonly version: number;
   readonly parts: Readonly<Record<Family, readonly Part[]>>;
 }
 
-/** What a row is made from. The same objects give the same row. */
-interface Source {
-  readonly name: string;
-  readonly tenant: TenantRoute;
-  readonly rule: KeyRule | undefined;
+/** The rows of a family, side by side: what each is made from. The same gives the same row. */
+interface Rows {
+  readonly tenants: TenantRoute[];
+  readonly sources: RowSource[];
+  /** Of the names; only the bits that choose a bucket. */
+  readonly hashes: number[];
 }
 
-interface Bucket {
-  readonly sources: readonly Source[];
-  readonly part: Part;
+interface Sorted extends Rows {
+  readonly buckets: Uint16Array;
+  /** Rows bucket by bucket; `ends` says where those of each end. */
+  readonly order: Uint32Array;
+  readonly ends: Uint32Array;
+}
+
+interface CutRows {
+  readonly sorted: Sorted;
+  readonly parts: readonly Part[];
 }
 
 type RowParts = Readonly<Record<RowFamily, readonly Part[]>>;
 
 export class TableCutter {
   readonly #services = new WeakMap<ServiceRoute, Part>();
-  readonly #buckets = new Map<RowFamily, readonly Bucket[]>();
+  readonly #cut = new Map<RowFamily, CutRows>();
   #tenants: readonly TenantRoute[] | undefined;
   #rows: RowParts = { tenants: [], keys: [], hosts: [], certificates: [] };
   #rest: { readonly content: string; readonly part: Part } | undefined;
@@ -88,49 +100,21 @@ export class TableCutter {
   }
 
   *#cutRows(tenants: readonly TenantRoute[]): Steps<RowParts> {
-    const count = { tenants: tenants.length, keys: 0, hosts: 0, certificates: 0 };
-    for (const { keys, hosts, certificates } of tenants) {
-      count.keys += keys.length;
-      count.hosts += hosts?.length ?? 0;
-      count.certificates += certificates?.length ?? 0;
-    }
-    yield undefined;
-    const sources = {
-      tenants: emptyBuckets('tenants', count.tenants),
-      keys: emptyBuckets('keys', count.keys),
-      hosts: emptyBuckets('hosts', count.hosts),
-      certificates: emptyBuckets('certificates', count.certificates),
-    };
-    for (const [i, tenant] of tenants.entries()) {
-      place(sources.tenants, { name: tenant.id, tenant, rule: undefined });
-      for (const rule of tenant.keys) place(sources.keys, { name: rule.id, tenant, rule });
-      for (const name of tenant.hosts ?? []) {
-        place(sources.hosts, { name, tenant, rule: undefined });
-      }
-      for (const name of tenant.certificates ?? []) {
-        place(sources.certificates, { name, tenant, rule: undefined });
-      }
-      if (i % SORT_AT_ONCE === 0) yield undefined;
-    }
+    const rows = yield* rowsOf(tenants);
     return {
-      tenants: yield* this.#cutBuckets('tenants', sources.tenants),
-      keys: yield* this.#cutBuckets('keys', sources.keys),
-      hosts: yield* this.#cutBuckets('hosts', sources.hosts),
-      certificates: yield* this.#cutBuckets('certificates', sources.certificates),
+      tenants: yield* this.#cutFamily('tenants', rows.tenants),
+      keys: yield* this.#cutFamily('keys', rows.keys),
+      hosts: yield* this.#cutFamily('hosts', rows.hosts),
+      certificates: yield* this.#cutFamily('certificates', rows.certificates),
     };
   }
 
-  *#cutBuckets(family: RowFamily, sources: readonly Source[][]): Steps<readonly Part[]> {
-    const before = this.#buckets.get(family) ?? [];
-    const buckets: Bucket[] = [];
-    for (const [i, list] of sources.entries()) {
-      const known = before[i];
-      if (known !== undefined && isSame(known.sources, list)) buckets.push(known);
-      else buckets.push({ sources: list, part: rowPart(family, list) });
-      yield undefined;
-    }
-    this.#buckets.set(family, buckets);
-    return buckets.map(({ part }) => part);
+  *#cutFamily(family: RowFamily, rows: Rows): Steps<readonly Part[]> {
+    const sorted = sort(family, rows);
+    const known = yield* sameParts(this.#cut.get(family), sorted);
+    const parts = yield* partsOf(family, sorted, known);
+    this.#cut.set(family, { sorted, parts });
+    return parts;
   }
 }
 
@@ -145,51 +129,127 @@ function checkWhole(parts: CutTable['parts']): void {
   if (bytes > TABLE_BYTES_MAX) throw limit(`it has ${bytes} of at most ${TABLE_BYTES_MAX} bytes`);
 }
 
-function emptyBuckets(family: RowFamily, rows: number): Source[][] {
-  if (rows > ROWS_MAX) throw limit(`it has ${rows} of at most ${ROWS_MAX} ${family}`);
-  return Array.from({ length: bucketsFor(rows) }, () => []);
+const noRows = (): Rows => ({ tenants: [], sources: [], hashes: [] });
+
+function* rowsOf(tenants: readonly TenantRoute[]): Steps<Readonly<Record<RowFamily, Rows>>> {
+  const all = { tenants: noRows(), keys: noRows(), hosts: noRows(), certificates: noRows() };
+  let sinceYield = 0;
+  for (const tenant of tenants) {
+    add(all.tenants, tenant, tenant.id, tenant.id);
+    for (const rule of tenant.keys) add(all.keys, tenant, rule, rule.id);
+    for (const name of tenant.hosts ?? []) add(all.hosts, tenant, name, name);
+    for (const name of tenant.certificates ?? []) add(all.certificates, tenant, name, name);
+    sinceYield += 1;
+    if (sinceYield % ROWS_AT_ONCE === 0) yield undefined;
+  }
+  return all;
 }
 
-function place(buckets: readonly Source[][], source: Source): void {
-  buckets[nameHash(source.name) & (buckets.length - 1)]?.push(source);
+function add(rows: Rows, tenant: TenantRoute, source: RowSource, name: string): void {
+  rows.tenants.push(tenant);
+  rows.sources.push(source);
+  rows.hashes.push(nameHash(name) & (BUCKETS_MAX - 1));
 }
 
-function isSame(a: readonly Source[], b: readonly Source[]): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i += 1) {
-    const [one, other] = [a[i], b[i]];
-    if (one?.tenant !== other?.tenant || one?.rule !== other?.rule) return false;
-    if (one?.name !== other?.name) return false;
+/** By counting: rows of one bucket stand in the order of the table. */
+function sort(family: RowFamily, rows: Rows): Sorted {
+  const { hashes } = rows;
+  const count = hashes.length;
+  if (count > ROWS_MAX) throw limit(`it has ${count} of at most ${ROWS_MAX} ${family}`);
+  const ends = new Uint32Array(bucketsFor(count));
+  const buckets = new Uint16Array(hashes);
+  const order = new Uint32Array(count);
+  const mask = ends.length - 1;
+  for (let row = 0; row < count; row += 1) {
+    const bucket = (buckets[row] ?? 0) & mask;
+    buckets[row] = bucket;
+    ends[bucket] = (ends[bucket] ?? 0) + 1;
+  }
+  let end = 0;
+  for (let bucket = 0; bucket < ends.length; bucket += 1) {
+    const size = ends[bucket] ?? 0;
+    if (size > PART_ROWS_MAX) {
+      throw limit(`${size} ${family} fall into one bucket of ${PART_ROWS_MAX}`);
+    }
+    ends[bucket] = end;
+    end += size;
+  }
+  // Now each is where its bucket begins, and moves to the end as rows are put there.
+  for (let row = 0; row < count; row += 1) {
+    const bucket = buckets[row] ?? 0;
+    const at = ends[bucket] ?? 0;
+    order[at] = row;
+    ends[bucket] = at + 1;
+  }
+  return { ...rows, buckets, order, ends };
+}
+
+/** For each bucket the part that it was before, unless something in it has changed. */
+function* sameParts(
+  before: CutRows | undefined,
+  sorted: Sorted,
+): Steps<readonly (Part | undefined)[]> {
+  const known: (Part | undefined)[] = [];
+  for (let bucket = 0; bucket < sorted.ends.length; bucket += 1) {
+    const part = before?.parts[bucket];
+    const isKnown = before !== undefined && isSame(before.sorted, sorted, bucket);
+    known.push(isKnown ? part : undefined);
+    if (bucket % BUCKETS_AT_ONCE === 0) yield undefined;
+  }
+  return known;
+}
+
+function isSame(a: Sorted, b: Sorted, bucket: number): boolean {
+  if (a.ends.length !== b.ends.length) return false;
+  const [aFrom, bFrom] = [startOf(a, bucket), startOf(b, bucket)];
+  const size = (a.ends[bucket] ?? 0) - aFrom;
+  if (size !== (b.ends[bucket] ?? 0) - bFrom) return false;
+  for (let i = 0; i < size; i += 1) {
+    const one = a.order[aFrom + i] ?? 0;
+    const other = b.order[bFrom + i] ?? 0;
+    if (a.tenants[one] !== b.tenants[other] || a.sources[one] !== b.sources[other]) return false;
   }
   return true;
 }
 
-function rowPart(family: RowFamily, sources: readonly Source[]): Part {
-  if (sources.length > PART_ROWS_MAX) {
-    throw limit(`${sources.length} ${family} fall into one bucket of ${PART_ROWS_MAX}`);
+function startOf({ ends }: Sorted, bucket: number): number {
+  return bucket === 0 ? 0 : (ends[bucket - 1] ?? 0);
+}
+
+function* partsOf(
+  family: RowFamily,
+  sorted: Sorted,
+  known: readonly (Part | undefined)[],
+): Steps<readonly Part[]> {
+  const { tenants, sources, buckets, ends } = sorted;
+  const rowBytes = usualBytes(family, sorted);
+  const drafts: (PartDraft | undefined)[] = known.map(() => undefined);
+  // Made when its first row comes: hundreds of buffers at once would be a pause.
+  const draftOf = (i: number): PartDraft =>
+    (drafts[i] ??= new PartDraft(family, (ends[i] ?? 0) - startOf(sorted, i), rowBytes));
+  // In the order of the table, as it lies in memory: bucket by bucket each row would be fetched
+  // from another corner of it, which takes several times as long.
+  for (let row = 0; row < buckets.length; row += 1) {
+    const bucket = buckets[row] ?? 0;
+    const [tenant, source] = [tenants[row], sources[row]];
+    if (known[bucket] === undefined && tenant !== undefined && source !== undefined) {
+      draftOf(bucket).add(rowText(family, tenant, source));
+    }
+    if (row % ROWS_AT_ONCE === 0) yield undefined;
   }
-  return partOf(
-    family,
-    rowsContent(sources.map((source) => JSON.stringify(rowOf(family, source)))),
-  );
+  const parts: Part[] = [];
+  for (const [bucket, part] of known.entries()) {
+    parts.push(part ?? draftOf(bucket).close());
+    drafts[bucket] = undefined;
+    yield undefined;
+  }
+  return parts;
 }
 
-function rowOf(family: RowFamily, { name, tenant, rule }: Source): readonly unknown[] {
-  if (family === 'tenants') return tenantRow(tenant);
-  if (family !== 'keys' || rule === undefined) return [name, tenant.id];
-  const { id, mac, expiresAtMs, ...more } = rule;
-  return withMore([id, tenant.id, mac, expiresAtMs ?? 0], more);
-}
-
-function tenantRow(tenant: TenantRoute): readonly unknown[] {
-  const { id, region, status, ratePerSecond, burst, concurrency, bodyBytes, ...others } = tenant;
-  const { keys: _, hosts: _hosts, certificates: _certificates, ...more } = others;
-  const suspended = status === 'suspended' ? 1 : 0;
-  return withMore([id, region, suspended, ratePerSecond, burst, concurrency, bodyBytes], more);
-}
-
-/** What few have stands under its name at the end of the row. */
-function withMore(row: readonly unknown[], more: object): readonly unknown[] {
-  for (const value of Object.values(more)) if (value !== undefined) return [...row, more];
-  return row;
+/** Of the row in the middle of the table and what parts it from the next one. */
+function usualBytes(family: RowFamily, { tenants, sources }: Rows): number {
+  const middle = sources.length >>> 1;
+  const [tenant, source] = [tenants[middle], sources[middle]];
+  if (tenant === undefined || source === undefined) return 0;
+  return rowText(family, tenant, source).length + 2;
 }

@@ -31,7 +31,7 @@ export const TABLE_BYTES_MAX = 256 * 1_024 * 1_024;
 export const ROWS_MAX = 500_000;
 export const PART_ROWS_MAX = 32_767;
 export const SERVICES_MAX = 1_000;
-const BUCKETS_MAX = 1_024;
+export const BUCKETS_MAX = 1_024;
 const BUCKET_ROWS = 256;
 
 export interface Part {
@@ -50,10 +50,6 @@ export function partOf(family: Family, content: string): Part {
 
 export function digestOf(body: Uint8Array): string {
   return hash('sha256', body, 'base64url');
-}
-
-export function rowsContent(rows: readonly string[]): string {
-  return rows.length === 0 ? '[]' : `[\n${rows.join(',\n')}\n]`;
 }
 
 /** How many buckets so many rows are spread over. */

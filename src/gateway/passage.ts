@@ -23,7 +23,7 @@ import type { AttemptResult, Counters } from './counters.ts';
 import { countIn } from './counters.ts';
 import { DEPENDENCY_FAILED } from './fair/breaker.ts';
 import { LEFT_TIMEOUT, leftMs, REQUEST_TIMEOUT, totalMs } from './fair/deadline.ts';
-import type { Stay, StayTerms } from './fair/stay.ts';
+import { needsIt, type Stay } from './fair/stay.ts';
 import type { Flow } from './flow.ts';
 import type {
   AnswerVerdict,
@@ -64,6 +64,8 @@ const NOBODY: ReadonlySet<ReplicaId> = new Set();
 
 export interface PassageDeps {
   readonly timing?: () => TimingMode;
+  /** Why it may not go on, if the table has changed since it was judged under this version. */
+  readonly barred?: (flow: Flow, target: Target, version: number) => Problem | undefined;
   readonly nowMs: () => number;
   readonly counters: Counters;
   readonly budget: () => RetryBudget;
@@ -75,6 +77,7 @@ export interface PassageFacts {
   readonly flow: Flow;
   readonly target: Target;
   readonly stay: Stay;
+  readonly version?: number;
 }
 
 /** Where it goes next, or what its client is told instead. */
@@ -85,6 +88,8 @@ export class Passage implements AttemptOwner, Wish {
   readonly flow: Flow;
   readonly target: Target;
   readonly #stay: Stay;
+  readonly #version: number;
+  readonly isHurried: boolean;
   readonly requestId: string;
   readonly trace: TraceSpan | undefined;
   /** Lines for the replica beside those of the flow. */
@@ -137,12 +142,14 @@ export class Passage implements AttemptOwner, Wish {
     this.flow = facts.flow;
     this.target = facts.target;
     this.#stay = facts.stay;
+    this.#version = facts.version ?? 0;
     this.requestId = ids.requestId;
     this.trace = ids.trace;
     this.#add = ids.add;
     this.#own = ids.own;
     this.#startedMs = facts.view.startedMs;
     this.#totalMs = totalMs(facts.view.head.value(TIMEOUT_FIELD), facts.flow.plan.totalTimeoutMs);
+    this.isHurried = this.#totalMs < facts.flow.plan.totalTimeoutMs;
   }
 
   get backend(): Backend {
@@ -242,6 +249,8 @@ export class Passage implements AttemptOwner, Wish {
 
   #next(nowMs: number): Step | Promise<Step> {
     const { backend } = this.flow;
+    const barred = this.#deps.barred?.(this.flow, this.target, this.#version);
+    if (barred !== undefined) return this.#no(barred);
     // It may have become known as poison since it was let in, or since its last try.
     const heldMs = this.#heldMs(nowMs);
     if (heldMs > 0) {
@@ -412,7 +421,7 @@ export class Passage implements AttemptOwner, Wish {
     if (this.#heldMs(nowMs) > 0) return this.#failure(ending);
     if (isCleared(poison, this.#combo(nowMs), replicas, nowMs)) {
       this.#forgiven = 1;
-      if (!takeRepeat(this.#deps.budget(), nowMs)) return this.#failure(ending);
+      if (!takeRepeat(this.#deps.budget(), nowMs, this.flow.account)) return this.#failure(ending);
       return this.#next(nowMs);
     }
     const isLookedAt = !replicas.some((id) => backend.lanes.get(id)?.dying !== undefined);
@@ -439,7 +448,7 @@ export class Passage implements AttemptOwner, Wish {
     if (ending.kind === 'status') this.#errorAnswers += 1;
     const verdict = this.#judge(ending, bodyKept, this.#breaks - this.#forgiven);
     if (verdict.kind === 'give-up') return false;
-    return !verdict.charged || takeRepeat(this.#deps.budget(), this.nowMs());
+    return !verdict.charged || takeRepeat(this.#deps.budget(), this.nowMs(), this.flow.account);
   }
 
   #judge(ending: Ending, bodyKept: boolean, breaks: number): RetryAnswer {
@@ -483,13 +492,9 @@ export class Passage implements AttemptOwner, Wish {
     this.#attempt = undefined;
     const { flow } = this;
     const failed = end.kind === 'cut' || (end.kind !== 'client-gone' && end.status >= 500);
-    if (failed && this.#last !== undefined) flow.cell(this.#deps.counters, this.#last).failed += 1;
+    const counts = failed && !(end.status === 504 && this.isHurried);
+    if (counts && this.#last !== undefined) flow.cell(this.#deps.counters, this.#last).failed += 1;
     this.#stay.end(this.#startedMs + end.tookMs);
     release(flow.account);
   }
-}
-
-/** Is it one of those that the route declares? Others are no excuse. */
-function needsIt(terms: StayTerms | undefined, name: string): boolean {
-  return terms?.needs.some((need) => need.name === name) === true;
 }

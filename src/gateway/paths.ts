@@ -9,8 +9,10 @@
 const TARGET_CHARS_MAX = 8_192;
 const ROUTE_CHARS_MAX = 200;
 const SEGMENTS_MAX = 12;
-// eslint-disable-next-line no-control-regex -- control characters are what is looked for
-const FORBIDDEN = /[\u0000-\u0020\u007f\\#]|%(?:2f|5c|00)|(?:^|\/)(?:\.|%2e){1,2}(?:\/|$)/iu;
+const FORBIDDEN =
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  /[\u0000-\u0020\u007f\\#]|%(?:2f|5c|00)|(?:^|\/)(?:\.|%2e){1,2}(?:(?:;|%3b)[^/]*)?(?:\/|$)/iu;
+const ESCAPE = /%[0-9a-f]{2}/giu;
 const NUMBER = /^\d+$/u;
 const DIGIT = /\d/u;
 const WORDS = /^[a-z]+(?:[-_][a-z]+)*(?:[-_]?v?\d{1,2})?$/iu;
@@ -22,6 +24,18 @@ export function pathOf(target: string): string | undefined {
   const path = query < 0 ? target : target.slice(0, query);
   if (FORBIDDEN.test(path) || target.includes('#')) return undefined;
   return path;
+}
+
+/** As a replica may read it: plain characters without their escapes, no empty segments. */
+export function plainPath(path: string): string {
+  const plain = path.includes('%') ? path.replaceAll(ESCAPE, unescaped) : path;
+  return plain.includes('//') ? plain.replaceAll(/\/{2,}/gu, '/') : plain;
+}
+
+function unescaped(escape: string): string {
+  const code = Number.parseInt(escape.slice(1), 16);
+  const isPlain = code > 32 && code < 127 && !'%/?#;\\'.includes(String.fromCharCode(code));
+  return isPlain ? String.fromCharCode(code) : escape;
 }
 
 export function matchesPrefix(path: string, prefix: string): boolean {

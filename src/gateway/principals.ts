@@ -13,6 +13,7 @@ import { accountOf } from './admission.ts';
 import type { AuthAnswer, Authenticator } from './auth.ts';
 import type { Flow } from './flow.ts';
 import { SLOT, VALUE_AT, VALUE_END } from './http/head.ts';
+import type { Head } from './http/head.ts';
 import type { ExchangeView, PeerCertificate } from './http/hooks.ts';
 import { KNOWN } from './http/names.ts';
 import type { Entry, Routes } from './routes.ts';
@@ -35,6 +36,19 @@ export interface Principal {
   readonly flows: Map<Entry, Flow>;
   /** Its credential, for the connections that it is used on to compare with. */
   bytes?: Buffer;
+}
+
+const LATE: Refused = { kind: 'refused', reason: 'busy' };
+
+/** What a credential that stands alone is found by. */
+function markOf(head: Head): string | undefined {
+  const bearer = head.noted(KNOWN.authorization);
+  const key = head.noted(KNOWN.apiKey);
+  const field = Math.max(bearer, key);
+  if (field < 0 || Math.min(bearer, key) !== -1) return undefined;
+  const base = field * SLOT;
+  const bytes = head.buf.subarray(head.at[base + VALUE_AT], head.at[base + VALUE_END]);
+  return `${head.known[field]} ${hash('sha256', bytes, 'base64')}`;
 }
 
 /** What it reads of an exchange. */
@@ -148,9 +162,11 @@ export class Principals {
     const answer = this.#auth.authenticate(head, nowMs, peer, remoteAddress);
     if (!(answer instanceof Promise)) return this.#met(answer, mark, peer);
     // Under another table by now: asked again, which no longer waits for the signature.
-    return answer.then((known) =>
-      table === this.#table ? this.#met(known, mark, peer) : this.#ask(view, mark, nowMs),
-    );
+    return answer.then((known) => {
+      if (table === this.#table) return this.#met(known, mark, peer);
+      // Once its client is gone its head is another request's, and nobody waits for this answer.
+      return mark === undefined || mark === markOf(view.head) ? this.#ask(view, mark, nowMs) : LATE;
+    });
   }
 
   #met(

@@ -8,6 +8,7 @@
 import { admit, keepTenants, openAdmission, release } from './admission.ts';
 import { openAuthenticator } from './auth.ts';
 import { Backends } from './backends.ts';
+import { heldBack, tenantBarred } from './barred.ts';
 import { openCounters } from './counters.ts';
 import type { Counters } from './counters.ts';
 import { factsOf, Refusal, Wall } from './ending.ts';
@@ -35,7 +36,7 @@ import type { TraceSpan } from './observe/trace.ts';
 import { Passage } from './passage.ts';
 import type { PassageDeps } from './passage.ts';
 import { Queued } from './queued.ts';
-import { heldForMs, noteDeath, openPoison } from './poison.ts';
+import { noteDeath, openPoison } from './poison.ts';
 import { openCrossings } from './tenancy-tally.ts';
 import { judge, judgementProblem } from './tenancy-ruling.ts';
 import type { Refusal as MessageRefusal } from './http/refusal.ts';
@@ -144,6 +145,11 @@ class GatewayProxy implements Proxy {
       counters: this.counters,
       budget: () => this.#budget,
       poison: this.#poison,
+      barred: (flow, { method, kind }, version) =>
+        version === this.version
+          ? undefined
+          : (tenantBarred(this.#routes, this.#isolation, flow.tenant.id, method) ??
+            this.#heldBack(flow, kind)),
       timing: () => deps.observer?.timing ?? 'never',
     };
   }
@@ -297,38 +303,26 @@ class GatewayProxy implements Proxy {
   }
 
   #heldBack(flow: Flow, kind: RouteKind): Problem | undefined {
-    const quarantines = this.#routes?.quarantines;
-    if (quarantines === undefined) return undefined;
-    if (quarantines.size === 0 && this.#poison.held.size === 0) return undefined;
-    const nowMs = this.#deps.clock.monotonicMs();
-    const { combo } = flow.good(this.#poison, kind, nowMs);
-    const rule = quarantines.get(combo);
-    if (rule !== undefined) {
-      const detail = `Held back: ${rule.reason}`;
-      return { status: 503, reason: 'quarantined', detail, retryAfterMs: 30_000 };
-    }
-    const heldMs = heldForMs(this.#poison, combo, nowMs);
-    if (heldMs === 0) return undefined;
-    const detail = 'Requests of this kind broke more than one replica.';
-    return { status: 503, reason: 'held-as-poison', detail, retryAfterMs: heldMs };
+    return heldBack(this.#routes, this.#poison, flow, kind, this.#deps.clock.monotonicMs());
   }
 
   /** The last doors: the tenant's own limits, and the service's gate, which may let it wait. */
   #enter(arrival: Arrival, flow: Flow): Decision | Promise<Decision> {
     const { view } = arrival;
+    const { version } = this;
     const answer = admit(flow.account, view.startedMs);
     if (answer.kind === 'limited')
       return this.#refuse(arrival, overLimit(answer, flow.tenant), flow);
     flow.terms ??= this.#isolation.termsOf(flow.tenant, flow.entry);
     const stay = new Stay(flow.terms);
     const entered = stay.enter(view.startedMs);
-    if (entered === 'in') return this.#pass(arrival, flow, stay, view.startedMs);
+    if (entered === 'in') return this.#pass(arrival, flow, { stay, version }, view.startedMs);
     if (!(entered instanceof Promise)) return this.#turnAway(arrival, flow, entered);
     view.tag = new Queued(flow, stay);
     return entered.then((then) => {
       if (view.tag === GONE) return problemAnswer(LEFT, undefined);
       if (then !== 'in') return this.#turnAway(arrival, flow, then);
-      return this.#pass(arrival, flow, stay, this.#deps.clock.monotonicMs());
+      return this.#pass(arrival, flow, { stay, version }, this.#deps.clock.monotonicMs());
     });
   }
 
@@ -337,7 +331,12 @@ class GatewayProxy implements Proxy {
     return this.#refuse(arrival, problem, flow);
   }
 
-  #pass(arrival: Arrival, flow: Flow, stay: Stay, enteredMs: number): Decision | Promise<Decision> {
+  #pass(
+    arrival: Arrival,
+    flow: Flow,
+    { stay, version }: { readonly stay: Stay; readonly version: number },
+    enteredMs: number,
+  ): Decision | Promise<Decision> {
     const { view, requestId } = arrival;
     noteRequest(this.#budget, view.startedMs);
     const trace = this.#deps.observer?.begin(view.head);
@@ -346,7 +345,7 @@ class GatewayProxy implements Proxy {
     const ids = { requestId, add, own, trace };
     const passage = new Passage(
       this.#passageDeps,
-      { view, flow, target: arrival.target, stay },
+      { view, flow, target: arrival.target, stay, version },
       ids,
     );
     view.tag = passage;

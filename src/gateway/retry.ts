@@ -7,12 +7,15 @@
 //        One that was found innocent of these two (PS6) has one more try, and no other.
 //   RE4. An error answer (500, 502, 503, 504) is repeated at most once.
 //   RE5. Repeats of sent requests are at most `share` of the requests of the last 10 s, but a floor
-//        of 10 a second stays, so that a quiet service can retry at all.
+//        of 10 a second stays, so that a quiet service can retry at all. One tenant gets at most
+//        half of what is more than the floor.
 
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 export const WINDOW_MS = 10_000;
 export const FLOOR_PER_SECOND = 10;
 const SLOT_MS = 1_000;
+/** Of the budget, for one tenant: who gets nothing but errors leaves some to the others. */
+const TENANT_SHARE = 0.5;
 /** Bodies up to this are kept for a repeat, bytes. */
 export const REPLAY_BYTES_MAX = 65_536;
 
@@ -98,8 +101,15 @@ export function noteRequest(budget: RetryBudget, nowMs: number): void {
   if (slot !== undefined) slot.requests += 1;
 }
 
-/** Is a repeat affordable now? Takes it from the budget if so. */
-export function takeRepeat(budget: RetryBudget, nowMs: number): boolean {
+/** Repeats of one tenant, in the present window and the one before. */
+export interface RepeatAccount {
+  window: number;
+  repeats: number;
+  before: number;
+}
+
+/** Is a repeat affordable now, for this tenant too? Takes it from the budget if so. */
+export function takeRepeat(budget: RetryBudget, nowMs: number, account: RepeatAccount): boolean {
   const now = slotAt(budget, nowMs);
   const oldest = Math.floor((nowMs - WINDOW_MS) / SLOT_MS);
   let requests = 0;
@@ -111,6 +121,18 @@ export function takeRepeat(budget: RetryBudget, nowMs: number): boolean {
   }
   const allowed = Math.max(FLOOR_PER_SECOND * (WINDOW_MS / SLOT_MS), budget.share * requests);
   if (now === undefined || repeats + 1 > allowed) return false;
+  const window = Math.floor(nowMs / WINDOW_MS);
+  if (account.window !== window) {
+    account.before = account.window === window - 1 ? account.repeats : 0;
+    account.repeats = 0;
+    account.window = window;
+  }
+  const part = 1 - (nowMs - window * WINDOW_MS) / WINDOW_MS;
+  const own = account.repeats + account.before * part;
+  if (own + 1 > Math.max(FLOOR_PER_SECOND * (WINDOW_MS / SLOT_MS), TENANT_SHARE * allowed)) {
+    return false;
+  }
+  account.repeats += 1;
   now.repeats += 1;
   return true;
 }

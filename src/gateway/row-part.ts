@@ -5,7 +5,8 @@
 //   RW2. A row that is asked for again is the same object.
 import { PART_ROWS_MAX, nameHash } from './parts.ts';
 import type { Part, RowFamily } from './parts.ts';
-import { COMMON_CHARS_MAX, COMMON_ROWS, readRow, rowFault } from './rows.ts';
+import { readRow } from './row-reading.ts';
+import { COMMON_CHARS_MAX, COMMON_ROWS, rowFault } from './rows.ts';
 import type { RowValue } from './rows.ts';
 
 /** JSON of printable ASCII: any text in it may become a header line. Backslashes would escape. */
@@ -14,6 +15,9 @@ const COMMA = 0x2c;
 const NEWLINE = 0x0a;
 const QUOTE = 0x22;
 const EMPTY_SLOT = 0;
+const TAG_SHIFT = 16;
+const TAG = 0xff_ff_00_00;
+const ROW_MASK = 0xff_ff;
 
 interface Found<V> {
   readonly name: string;
@@ -26,15 +30,16 @@ export class RowPart<F extends RowFamily> implements Part {
   readonly digest: string;
   readonly body: Buffer;
   readonly size: number;
-  /** Where each row's line starts; one more for the end. */
-  readonly #starts: Uint32Array;
-  readonly #hashes: Uint32Array;
-  /** Open addressing: row + 1, at most half full. */
-  readonly #slots: Uint16Array;
+  /**
+   * Open addressing, at most half full: the upper half of the hash and row + 1. Then where each
+   * row's line starts, and one more for the end. In one piece, as each piece is a cache miss.
+   */
+  readonly #index: Uint32Array;
+  readonly #slots: number;
   /** Bits that the hashes of all rows, and of any row, have. */
   #allBits = -1;
   #anyBits = 0;
-  #found: (Found<RowValue[F]> | undefined)[] | undefined;
+  #values: (RowValue[F] | undefined)[] | undefined;
 
   /** Throws when the part is not in order. The digest is its caller's business. */
   constructor(family: F, { digest, body }: Part) {
@@ -43,44 +48,44 @@ export class RowPart<F extends RowFamily> implements Part {
     this.body = body;
     const text = body.toString('latin1');
     this.size = countRows(family, text);
-    this.#starts = new Uint32Array(this.size + 1);
-    this.#hashes = new Uint32Array(this.size);
     let slots = 2;
     while (slots < this.size * 2) slots *= 2;
-    this.#slots = new Uint16Array(slots);
-    this.#index(text);
+    this.#slots = slots;
+    this.#index = new Uint32Array(slots + this.size + 1);
+    this.#fill(text);
   }
 
-  #index(text: string): void {
+  #fill(text: string): void {
     // Past the name of the family and the bracket that opens the list.
     let start = this.family.length + 3;
     for (let row = 0; row < this.size; row += 1) {
       const end = rowEnd(this.family, text, start);
       const isLast = row === this.size - 1;
       if (!isLast && text.charCodeAt(end) !== COMMA) throw oddLines(this.family);
-      this.#starts[row] = start;
+      this.#index[this.#slots + row] = start;
       this.#place(row, text, text.indexOf('"', start + 2));
       start = isLast ? end + 1 : end + 2;
     }
     if (this.size > 0 && text.slice(start - 1) !== '\n]') throw oddLines(this.family);
-    this.#starts[this.size] = start;
+    this.#index[this.#slots + this.size] = start;
   }
 
   #place(row: number, text: string, nameEnd: number): void {
-    const slots = this.#slots;
-    const nameStart = (this.#starts[row] ?? 0) + 2;
+    const index = this.#index;
+    const nameStart = this.#startOf(row) + 2;
     const hash = nameHash(text, nameStart, nameEnd);
-    let slot = (hash >>> 16) & (slots.length - 1);
+    let slot = this.#slotOf(hash);
     // Half of the slots are empty, so this ends.
-    for (let at = slots[slot] ?? 0; at !== EMPTY_SLOT; at = slots[slot] ?? 0) {
-      if (this.#hashes[at - 1] === hash) {
+    for (let entry = index[slot] ?? 0; entry !== EMPTY_SLOT; entry = index[slot] ?? 0) {
+      if (isTagged(entry, hash)) {
         const name = text.slice(nameStart, nameEnd);
-        if (this.#isNamed(at - 1, name)) throw new Error(`two of the ${this.family} are ${name}`);
+        if (this.#isAt(rowOf(entry), name)) {
+          throw new Error(`two of the ${this.family} are ${name}`);
+        }
       }
-      slot = (slot + 1) & (slots.length - 1);
+      slot = (slot + 1) & (this.#slots - 1);
     }
-    this.#hashes[row] = hash;
-    slots[slot] = row + 1;
+    index[slot] = (hash & TAG) | (row + 1);
     this.#allBits &= hash;
     this.#anyBits |= hash;
   }
@@ -98,46 +103,64 @@ export class RowPart<F extends RowFamily> implements Part {
 
   find(name: string, hash: number): RowValue[F] | undefined {
     const row = this.#rowOf(name, hash);
-    return row < 0 ? undefined : this.#read(row).value;
+    return row < 0 ? undefined : (this.#values?.[row] ?? this.#read(row));
   }
 
   *rows(): Generator<Found<RowValue[F]>, undefined> {
-    for (let row = 0; row < this.size; row += 1) yield this.#read(row);
+    for (let row = 0; row < this.size; row += 1) {
+      const start = this.#startOf(row) + 2;
+      const name = this.body.toString('latin1', start, this.body.indexOf(QUOTE, start));
+      yield { name, value: this.#values?.[row] ?? this.#read(row) };
+    }
     return undefined;
   }
 
   #rowOf(name: string, hash: number): number {
-    const slots = this.#slots;
-    let slot = (hash >>> 16) & (slots.length - 1);
+    const index = this.#index;
+    let slot = this.#slotOf(hash);
     // Half of the slots are empty, so this ends.
-    for (let at = slots[slot] ?? 0; at !== EMPTY_SLOT; at = slots[slot] ?? 0) {
-      if (this.#hashes[at - 1] === hash && this.#isNamed(at - 1, name)) return at - 1;
-      slot = (slot + 1) & (slots.length - 1);
+    for (let entry = index[slot] ?? 0; entry !== EMPTY_SLOT; entry = index[slot] ?? 0) {
+      if (isTagged(entry, hash) && this.#isAt(rowOf(entry), name)) return rowOf(entry);
+      slot = (slot + 1) & (this.#slots - 1);
     }
     return -1;
   }
 
-  #isNamed(row: number, name: string): boolean {
-    const known = this.#found?.[row];
-    if (known !== undefined) return known.name === name;
-    const start = (this.#starts[row] ?? 0) + 2;
-    const end = start + name.length;
-    return this.body[end] === QUOTE && this.body.toString('latin1', start, end) === name;
+  #slotOf(hash: number): number {
+    return (hash >>> TAG_SHIFT) & (this.#slots - 1);
   }
 
-  #read(row: number): Found<RowValue[F]> {
-    this.#found ??= Array.from<undefined>({ length: this.size });
-    const known = this.#found[row];
-    if (known !== undefined) return known;
-    const last = row === this.size - 1;
-    const end = (this.#starts[row + 1] ?? 0) - (last ? 1 : 2);
-    const values = JSON.parse(this.body.toString('latin1', this.#starts[row], end)) as readonly [
-      string,
-    ];
-    const found = { name: values[0], value: readRow(this.family, values) };
-    this.#found[row] = found;
-    return found;
+  #startOf(row: number): number {
+    return this.#index[this.#slots + row] ?? 0;
   }
+
+  /** Byte by byte: a text to compare with would have to be made first. */
+  #isAt(row: number, name: string): boolean {
+    const body = this.body;
+    const start = this.#startOf(row) + 2;
+    if (body[start + name.length] !== QUOTE) return false;
+    for (let i = 0; i < name.length; i += 1) {
+      if (body[start + i] !== name.charCodeAt(i)) return false;
+    }
+    return true;
+  }
+
+  #read(row: number): RowValue[F] {
+    this.#values ??= Array.from<undefined>({ length: this.size });
+    const last = row === this.size - 1;
+    const end = this.#startOf(row + 1) - (last ? 1 : 2);
+    const value = readRow(this.family, this.body.toString('latin1', this.#startOf(row), end));
+    this.#values[row] = value;
+    return value;
+  }
+}
+
+function isTagged(entry: number, hash: number): boolean {
+  return (entry ^ hash) >>> TAG_SHIFT === 0;
+}
+
+function rowOf(entry: number): number {
+  return (entry & ROW_MASK) - 1;
 }
 
 function oddLines(family: RowFamily): Error {

@@ -102,11 +102,11 @@ export class KeyTable extends WalkedMap<KnownKey> {
 
   /** Rows outlive tables: what one remembers holds for the tenants it was asked with. */
   #join(row: KeyRow): KnownKey | undefined {
-    if (row.joined?.tenants === this.tenants) return row.joined.known;
+    if (row.tenants === this.tenants) return row.known;
     const tenant = this.tenants.get(row.tenant);
     if (tenant === undefined) return undefined;
-    const known = { tenant, rule: row.rule };
-    row.joined = { tenants: this.tenants, known };
-    return known;
+    row.known = { tenant, rule: row.rule };
+    row.tenants = this.tenants;
+    return row.known;
   }
 }

@@ -1,5 +1,5 @@
-// What stands in a row of a bucket, and when is it in order? One check and one reader for each
-// family; the layout is told in parts.ts.
+// What stands in a row of a bucket, and when is it in order? One check for each family; the layout
+// is told in parts.ts, and row-reading.ts reads.
 import type { KeyRule, TenantRoute } from '../model/routing.ts';
 import type { RowFamily } from './parts.ts';
 
@@ -12,7 +12,8 @@ export interface KeyRow {
   readonly tenant: string;
   readonly rule: KeyRule;
   /** Remembered: whose it is, among these tenants. */
-  joined: { readonly tenants: unknown; readonly known: KnownKey } | undefined;
+  known: KnownKey | undefined;
+  tenants: unknown;
 }
 
 /** What a row is read as. Hosts and certificates name their tenant. */
@@ -107,44 +108,4 @@ function isText(value: unknown): value is string {
 /** JSON has no infinity and no NaN. */
 function isCount(value: unknown): value is number {
   return typeof value === 'number' && value >= 0;
-}
-
-/** Keys stand in rows of their own. */
-const NO_KEYS: readonly KeyRule[] = [];
-
-type Reader<F extends RowFamily> = (row: readonly unknown[]) => RowValue[F];
-
-const READERS: { readonly [F in RowFamily]: Reader<F> } = {
-  tenants: readTenant,
-  keys: readKey,
-  hosts: (row) => row[1] as string,
-  certificates: (row) => row[1] as string,
-};
-
-/** Of a row without a fault. */
-export function readRow<F extends RowFamily>(family: F, row: readonly unknown[]): RowValue[F] {
-  return READERS[family](row);
-}
-
-// By index: taking an array apart by its iterator takes longer than all of the rest.
-function readTenant(row: readonly unknown[]): TenantRoute {
-  const tenant: TenantRoute = {
-    id: row[0] as TenantRoute['id'],
-    region: row[1] as string,
-    status: row[2] === 1 ? 'suspended' : 'active',
-    ratePerSecond: row[3] as number,
-    burst: row[4] as number,
-    concurrency: row[5] as number,
-    bodyBytes: row[6] as number,
-    keys: NO_KEYS,
-  };
-  return row.length === 7 ? tenant : { ...(row[7] as object), ...tenant };
-}
-
-function readKey(row: readonly unknown[]): KeyRow {
-  const expiresAtMs = row[3] === 0 ? undefined : (row[3] as number);
-  const rule: KeyRule = { id: row[0] as string, mac: row[2] as string, expiresAtMs };
-  const tenant = row[1] as string;
-  const whole = row.length === 4 ? rule : { ...(row[4] as object), ...rule };
-  return { tenant, rule: whole, joined: undefined };
 }

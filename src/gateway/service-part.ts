@@ -84,12 +84,10 @@ function checkService(service: ServiceRoute): void {
   };
   if (typeof assertionKey !== 'string') refuse('no assertion key');
   if (!isNumber(minRouted) || !isNumber(slowMs)) refuse('an odd number');
-  for (const [field, value] of Object.entries({
-    shardSize: service.shardSize,
-    concurrencyMax: service.concurrencyMax,
-  })) {
-    if (value !== undefined && !(isNumber(value) && value >= 1)) refuse(`an odd ${field}`);
-  }
+  const { shardSize = 1, concurrencyMax = 1 } = service as Loose<ServiceRoute>;
+  // So many replicas of a tenant: half of one would be none, or one more than the shard has.
+  if (!Number.isInteger(shardSize) || Number(shardSize) < 1) refuse('an odd shardSize');
+  if (!isNumber(concurrencyMax) || concurrencyMax < 1) refuse('an odd concurrencyMax');
   for (const route of listOf<PrefixRoute>(`routes of ${name}`, service.prefixes)) {
     const fault = routeFault(route);
     if (fault !== undefined) refuse(`a route with ${fault}`);
@@ -103,8 +101,7 @@ function checkService(service: ServiceRoute): void {
 }
 
 function routeFault(route: PrefixRoute): string | undefined {
-  const { prefix, timeoutMs, retry, tenants, dependencies, hedgeAfterMs } =
-    route as Loose<PrefixRoute>;
+  const { prefix, timeoutMs, retry, tenants, dependencies } = route as Loose<PrefixRoute>;
   const isPath = typeof prefix === 'string' && (prefix === '' || prefix.startsWith('/'));
   if (!isPath || prefix.length > PREFIX_CHARS_MAX) return 'an odd prefix';
   if (!isNumber(timeoutMs) || typeof retry !== 'boolean') return 'an odd timeout or retry';
@@ -112,7 +109,6 @@ function routeFault(route: PrefixRoute): string | undefined {
     const areNames = names === undefined || (Array.isArray(names) && names.every(isPlain));
     if (!areNames) return 'odd tenants or dependencies';
   }
-  if (hedgeAfterMs !== undefined && !isNumber(hedgeAfterMs)) return 'an odd hedge';
   const areMatrices = [route.allow, route.deny].every((m) => m === undefined || isMatrix(m));
   return areMatrices ? undefined : 'an odd matrix';
 }

@@ -5,13 +5,15 @@
 //        under the same table; a new table empties it.
 //   TA2. It is bounded: what was not used for long is forgotten first.
 import type { Head } from './http/head.ts';
-import { foldRoute, pathOf } from './paths.ts';
+import { foldRoute, pathOf, plainPath } from './paths.ts';
 import { isIdempotent } from './retry.ts';
 import type { Entry, Routes } from './routes.ts';
 import { findEntry } from './routes.ts';
 
 const TARGETS_MAX = 2_048;
 const KINDS_MAX = 4_096;
+/** Longer ones are read anew each time: they are rare, and anybody can make them up. */
+const LINE_CHARS_MAX = 512;
 
 export const OWN_PREFIX = '/__kintsugi/';
 
@@ -64,19 +66,21 @@ export class Targets {
       this.#old = this.#young;
       this.#young = new Map();
     }
-    this.#young.set(line, target);
+    if (line.length <= LINE_CHARS_MAX) this.#young.set(line, target);
     return target;
   }
 
   #read(method: string, whole: string): Target | undefined {
     const path = pathOf(whole);
     if (path === undefined) return undefined;
+    // Judged as a replica may read it, in whatever spelling it came.
+    const plain = plainPath(path);
     return {
       method,
-      path,
-      kind: this.#kindOf(method, foldRoute(path)),
-      entry: this.#routes === undefined ? undefined : findEntry(this.#routes, path),
-      isOwn: path.startsWith(OWN_PREFIX),
+      path: plain,
+      kind: this.#kindOf(method, foldRoute(plain)),
+      entry: this.#routes === undefined ? undefined : findEntry(this.#routes, plain),
+      isOwn: plain.startsWith(OWN_PREFIX),
       isIdempotent: isIdempotent(method, undefined),
     };
   }

@@ -16,6 +16,7 @@ import { dirname, join } from 'node:path';
 import { KinError, messageOf } from '../model/errors.ts';
 import type { RoutingTable } from '../model/routing.ts';
 import { openFront } from './front.ts';
+import { turnClock } from './http/turn.ts';
 import { openUpstreams } from './http/server.ts';
 import { openLink } from './link.ts';
 import type { Link } from './link.ts';
@@ -113,7 +114,7 @@ export async function startWorker(
     }),
   });
   const proxy = openProxy({
-    clock: { nowMs: () => Date.now(), monotonicMs: () => performance.now() },
+    clock: turnClock,
     random: Math.random,
     workers: settings.workers,
     open: (host, port) => upstreams.pool(host, port),

@@ -8,6 +8,7 @@ import { readStateFile, writeFirstKeysFile, writeStateFile } from '../api/state-
 import { keyMac, mintKey, parseKey, sameMac } from '../gateway/keys.ts';
 import { isRole, ROLES_MAX } from '../model/rights.ts';
 import { KinError } from '../model/errors.ts';
+import type { TenantId } from '../model/ids.ts';
 import type { Manifest } from '../model/manifest.ts';
 import type { KeyRule } from '../model/routing.ts';
 import type { Clock } from '../world/clock.ts';
@@ -64,26 +65,26 @@ export interface KeyPorts {
 const KEYS_MAX = 20;
 
 export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
-  let rows: readonly ApiKeyRow[] = await ports.store.keys();
-  const byId = new Map(rows.map((row) => [row.id, row]));
-  // The same lists as before but for the tenant that changed: a table is compared by them.
-  let rules = rulesOf(rows);
-  const changed = (tenant: string): void => {
-    const own = rulesOf(rows.filter((row) => row.tenant === tenant)).get(tenant);
-    const next = new Map(rules);
-    if (own === undefined) next.delete(tenant);
-    else next.set(tenant, own);
-    rules = next;
+  const byId = new Map((await ports.store.keys()).map((row) => [row.id, row]));
+  const own = rulesOf(byId.values());
+  // Copied when somebody asks after a change, and not at each change: a first start makes a key for
+  // every tenant. The lists in it stay the same objects: a table is compared by them.
+  let rules: ReadonlyMap<string, readonly KeyRule[]> | undefined;
+  let rows: readonly ApiKeyRow[] | undefined;
+  const changed = (tenant: string, list: readonly KeyRule[]): void => {
+    if (list.length === 0) own.delete(tenant);
+    else own.set(tenant, list);
+    rules = undefined;
+    rows = undefined;
   };
   return {
-    rows: () => rows,
-    rules: () => rules,
+    rows: () => (rows ??= [...byId.values()]),
+    rules: () => (rules ??= new Map(own)),
     async create(tenant, roles = []) {
-      const known = [...ports.manifest().tenants.keys()].some((id) => id === tenant);
-      if (!known) {
+      if (!ports.manifest().tenants.has(tenant as TenantId)) {
         throw new KinError('KIN_TENANT_UNKNOWN', `no tenant ${tenant}`, 'See `kintsugi tenants`.');
       }
-      if (rows.filter((row) => row.tenant === tenant).length >= KEYS_MAX) {
+      if ((own.get(tenant)?.length ?? 0) >= KEYS_MAX) {
         throw new KinError(
           'KIN_TENANT_KEYS_FULL',
           `${tenant} has ${KEYS_MAX} keys already`,
@@ -101,9 +102,8 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
         ...(roles.length === 0 ? {} : { roles: [...new Set(roles)] }),
       };
       await ports.store.putKey(row, ports.epoch);
-      rows = [...rows, row];
       byId.set(row.id, row);
-      changed(tenant);
+      changed(tenant, [...(own.get(tenant) ?? []), ruleOf(row)]);
       return { id: minted.id, key: minted.key };
     },
     tenantOf(text) {
@@ -120,21 +120,28 @@ export async function openKeyRing(ports: KeyPorts): Promise<KeyRing> {
         throw new KinError('KIN_KEY_UNKNOWN', `no key ${id}`, 'See `kintsugi tenants`.');
       }
       await ports.store.dropKey(id, ports.epoch);
-      rows = rows.filter((other) => other.id !== id);
       byId.delete(id);
-      changed(row.tenant);
+      const left = own.get(row.tenant) ?? [];
+      changed(
+        row.tenant,
+        left.filter((rule) => rule.id !== id),
+      );
     },
   };
 }
 
-function rulesOf(rows: readonly ApiKeyRow[]): ReadonlyMap<string, readonly KeyRule[]> {
+function rulesOf(rows: Iterable<ApiKeyRow>): Map<string, readonly KeyRule[]> {
   const rules = new Map<string, KeyRule[]>();
-  for (const { tenant, id, mac, expiresAtMs, roles } of rows) {
-    const list = rules.get(tenant) ?? [];
-    list.push({ id, mac, expiresAtMs, ...(roles === undefined ? {} : { roles }) });
-    rules.set(tenant, list);
+  for (const row of rows) {
+    const list = rules.get(row.tenant);
+    if (list === undefined) rules.set(row.tenant, [ruleOf(row)]);
+    else list.push(ruleOf(row));
   }
   return rules;
+}
+
+function ruleOf({ id, mac, expiresAtMs, roles }: ApiKeyRow): KeyRule {
+  return { id, mac, expiresAtMs, ...(roles === undefined ? {} : { roles }) };
 }
 
 function checkRoles(roles: readonly string[]): void {

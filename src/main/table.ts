@@ -146,6 +146,8 @@ interface MadeTenants {
 }
 
 const madeTenants = new WeakMap<Manifest['tenants'], MadeTenants>();
+/** Of another manifest: of those most tenants are as they were, in the same place. */
+let madeLast: MadeTenants | undefined;
 const NO_KEYS: readonly KeyRule[] = [];
 
 /** The same list as before while no tenant and no key has changed. */
@@ -153,14 +155,15 @@ function tenantRoutes(
   tenants: Manifest['tenants'],
   keys: TableInputs['keys'],
 ): MadeTenants['routes'] {
-  const made = madeTenants.get(tenants);
-  if (made?.keys === keys) return made.routes;
-  let isSame = made !== undefined;
+  const own = madeTenants.get(tenants);
+  if (own?.keys === keys) return own.routes;
+  const made = own ?? madeLast;
+  let isSame = made?.routes.length === tenants.size;
   const routes: TenantRoute[] = [];
   for (const spec of tenants.values()) {
     const rules = keys.get(spec.id) ?? NO_KEYS;
     const known = made?.routes[routes.length];
-    if (known !== undefined && sameRules(known.keys, rules)) {
+    if (known !== undefined && sameTenant(known, spec) && sameRules(known.keys, rules)) {
       routes.push(known);
     } else {
       isSame = false;
@@ -168,18 +171,40 @@ function tenantRoutes(
     }
   }
   const kept = made !== undefined && isSame ? made.routes : routes;
-  madeTenants.set(tenants, { keys, routes: kept });
+  madeLast = { keys, routes: kept };
+  madeTenants.set(tenants, madeLast);
   return kept;
 }
 
+function sameTenant(route: TenantRoute, spec: TenantSpec): boolean {
+  const { quotas } = spec;
+  return (
+    route.id === spec.id &&
+    route.region === spec.region &&
+    route.status === spec.status &&
+    route.ratePerSecond === quotas.ratePerSecond &&
+    route.burst === quotas.burst &&
+    route.concurrency === quotas.concurrency &&
+    route.bodyBytes === quotas.bodyBytes &&
+    route.priority === spec.priority &&
+    sameNames(route.hosts, spec.hosts) &&
+    sameNames(route.certificates, spec.certificates)
+  );
+}
+
+function sameNames(a: readonly string[] | undefined, b: readonly string[] | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return sameItems(a, b);
+}
+
+/** Field by field: for 100 000 tenants, spreading takes longer than a turn of the loop may. */
 function tenantRoute(spec: TenantSpec, keys: readonly KeyRule[]): TenantRoute {
   const { id, region, status, quotas, priority, hosts, certificates } = spec;
+  const { ratePerSecond, burst, concurrency, bodyBytes } = quotas;
+  const route = { id, region, status, ratePerSecond, burst, concurrency, bodyBytes, keys };
+  if (priority === undefined && hosts === undefined && certificates === undefined) return route;
   return {
-    id,
-    region,
-    status,
-    ...quotas,
-    keys,
+    ...route,
     ...(priority === undefined ? {} : { priority }),
     ...(hosts === undefined ? {} : { hosts }),
     ...(certificates === undefined ? {} : { certificates }),

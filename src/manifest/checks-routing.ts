@@ -24,10 +24,6 @@ function checkRoute(c: Checking, path: string, route: DraftRoute): void {
   const tenants = c.draft.tenants ?? STANDARD_TENANTS;
   checkNames(c, path, 'tenants', route.tenants ?? [], tenants);
   checkNames(c, path, 'dependencies', route.dependencies ?? [], c.draft.dependencies);
-  const { hedgeAfter, timeout } = route;
-  if (hedgeAfter === undefined || hedgeAfter < timeout) return;
-  const expected = `less than the timeout of the route, which is ${timeout}ms`;
-  problem(c, 'KIN_MANIFEST_CONFLICT', `${path}.hedgeAfter`, `${hedgeAfter}ms`, expected);
 }
 
 function checkNames(

@@ -40,7 +40,6 @@ export function routesOf(draft: Draft, name: string): readonly PrefixedRoute[] {
       ...(route.dependencies === undefined
         ? {}
         : { dependencies: route.dependencies.map(asDependency) }),
-      ...(route.hedgeAfter === undefined ? {} : { hedgeAfterMs: route.hedgeAfter }),
       ...(route.tenantSegment === undefined ? {} : { tenantSegment: route.tenantSegment }),
       path: `${path}.routes[${i}].prefix`,
     }));

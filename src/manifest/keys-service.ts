@@ -118,12 +118,6 @@ const route = object({
       'refused at once.',
     { slips: ['dependsOn', 'needs'] },
   ),
-  hedgeAfter: optional(
-    duration(1, 300_000),
-    'never',
-    'After so long without an answer, an idempotent request is sent to one more replica as well.',
-    { plain: 'hedgeAfterMs', slips: ['hedge', 'hedging'] },
-  ),
   tenantSegment: optional(
     whole(1, 12),
     'the path names no tenant',

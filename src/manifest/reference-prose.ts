@@ -75,7 +75,7 @@ export const CHECKS = coded(`## What is checked beyond single keys
 - Every name in ´dependsOn´, ´service´, ´dependency´ and ´\${…}´ exists, and no circle of services
   waits for itself. A variable without a default is set.
 - No prefix twice (´/records/´ and ´/records´ are the same). Of prefixes that overlap, the longest
-  wins. The tenants and dependencies of a route exist, and it is hedged before it times out. A host
+  wins. The tenants and dependencies of a route exist. A host
   name and a certificate belong to one tenant.
 - Folders exist; the first word of a command is a program on the PATH or an executable file, and the
   script of ´node SCRIPT´ exists inside the source. What only a shell understands is refused.

@@ -161,8 +161,6 @@ export interface RouteSpec {
   readonly tenants?: readonly TenantId[];
   /** What this route cannot do without; left out: what the service depends on is not its matter. */
   readonly dependencies?: readonly DependencyName[];
-  /** After so long without an answer one more replica is asked; left out: never. */
-  readonly hedgeAfterMs?: number;
   /** Segment of the path, from 1, that names the tenant. */
   readonly tenantSegment?: number;
   /** Compiled from `gateway.policy`; undefined: no policy. */

@@ -99,8 +99,6 @@ export interface PrefixRoute {
   readonly tenants?: readonly TenantId[];
   /** What this route cannot do without: a breaker each. */
   readonly dependencies?: readonly DependencyName[];
-  /** After so long without an answer, ms, one more replica is asked; undefined: never. */
-  readonly hedgeAfterMs?: number;
   /** Methods that each role may use here, compiled from policy; undefined: no policy. */
   readonly allow?: RouteMatrix;
   /** Methods that each role may not use here, whatever else it is allowed. */

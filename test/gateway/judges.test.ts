@@ -40,6 +40,7 @@ import {
   openBudget,
   takeRepeat,
 } from '../../src/gateway/retry.ts';
+import type { RepeatAccount } from '../../src/gateway/retry.ts';
 import type { RetryFacts } from '../../src/gateway/retry.ts';
 import { asReplicaId, serviceName, tenantId } from '../../src/model/ids.ts';
 import type { ReplicaId } from '../../src/model/ids.ts';
@@ -309,14 +310,34 @@ describe('retry', () => {
   test('RE5: repeats stay within their share, and a quiet service has its floor', () => {
     const budget = openBudget(0.2);
     let granted = 0;
-    for (let i = 0; i < 200; i += 1) if (takeRepeat(budget, 5_000)) granted += 1;
+    const tenants = [quiet(), quiet(), quiet(), quiet()];
+    const take = (i: number, nowMs: number): boolean =>
+      takeRepeat(budget, nowMs, tenants[i % 4] ?? quiet());
+    for (let i = 0; i < 200; i += 1) if (take(i, 5_000)) granted += 1;
     assert.equal(granted, 100);
     for (let i = 0; i < 1_000; i += 1) noteRequest(budget, 6_000);
-    for (let i = 0; i < 300; i += 1) if (takeRepeat(budget, 6_000)) granted += 1;
+    for (let i = 0; i < 300; i += 1) if (take(i, 6_000)) granted += 1;
     assert.equal(granted, 200);
-    assert.equal(takeRepeat(budget, 60_000), true);
+    assert.equal(take(0, 60_000), true);
+  });
+
+  test('RE5: one tenant leaves half of the budget to the others, above the floor', () => {
+    const budget = openBudget(0.2);
+    for (let i = 0; i < 2_000; i += 1) noteRequest(budget, 6_000);
+    const greedy = quiet();
+    let granted = 0;
+    for (let i = 0; i < 400; i += 1) if (takeRepeat(budget, 6_000, greedy)) granted += 1;
+    assert.equal(granted, 200);
+    assert.equal(takeRepeat(budget, 6_000, quiet()), true);
+    const alone = openBudget(0);
+    let few = 0;
+    const only = quiet();
+    for (let i = 0; i < 300; i += 1) if (takeRepeat(alone, 6_000, only)) few += 1;
+    assert.equal(few, 100);
   });
 });
+
+const quiet = (): RepeatAccount => ({ window: -1, repeats: 0, before: 0 });
 
 function suspect(tenant: string, route: string, requestId: string): Suspect {
   const service = serviceName('records');

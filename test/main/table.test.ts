@@ -6,7 +6,7 @@ import type { TableInputs } from '../../src/main/table.ts';
 import { loadManifestText } from '../../src/manifest/index.ts';
 import { EMPTY_FLEET } from '../../src/model/fleet.ts';
 import type { Fleet } from '../../src/model/fleet.ts';
-import { releaseId, replicaId, serviceName } from '../../src/model/ids.ts';
+import { releaseId, replicaId, serviceName, tenantId } from '../../src/model/ids.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import type { Replica } from '../../src/model/replica.ts';
 
@@ -18,7 +18,7 @@ services:
     concurrency: 400
     routes:
       - prefix: /records
-      - { prefix: /records/vip, tenants: [north], dependencies: [db], hedgeAfter: 40ms }
+      - { prefix: /records/vip, tenants: [north], dependencies: [db] }
   billing: { command: [sleep, '1'] }
 dependencies:
   db: { kind: tcp, url: 'tcp://127.0.0.1:1' }
@@ -63,7 +63,6 @@ test('what the manifest says of routes, tenants and concurrency stands in the ta
       retry: true,
       tenants: ['north'],
       dependencies: ['db'],
-      hedgeAfterMs: 40,
     },
   ]);
   assert.ok(billing && !('concurrencyMax' in billing));
@@ -87,6 +86,40 @@ test('TA3: the same inputs give the same objects, also when the keys are listed 
   assert.equal(after.tenants, before.tenants);
   assert.equal(after.services[0], before.services[0]);
   assert.equal(after.version, 2);
+});
+
+test('TA3: of a manifest that is read anew, unchanged tenants are the same objects', async () => {
+  const inputs = await inputsOf();
+  const before = buildTable(fleetOf(), 1, inputs);
+  const copies = new Map([...inputs.manifest.tenants].map(([id, spec]) => [id, { ...spec }]));
+  const again = { ...inputs, manifest: { ...inputs.manifest, tenants: copies } };
+  assert.equal(buildTable(fleetOf(), 2, again).tenants, before.tenants);
+  const [first, second] = before.tenants;
+  const spec = copies.get(first?.id ?? tenantId('none'));
+  assert.ok(first && second && spec);
+  const changes = [
+    { region: 'elsewhere' },
+    { status: 'suspended' as const },
+    { quotas: { ...spec.quotas, burst: spec.quotas.burst + 1 } },
+    { priority: 9 },
+    { hosts: ['first.example.com'] },
+    { certificates: ['dns:first'] },
+  ];
+  for (const change of changes) {
+    const tenants = new Map(copies).set(spec.id, { ...spec, ...change });
+    const manifest = { ...inputs.manifest, tenants };
+    const after = buildTable(fleetOf(), 3, { ...inputs, manifest });
+    assert.notEqual(after.tenants[0], first, JSON.stringify(change));
+    assert.equal(after.tenants[1], second);
+    assert.deepEqual(after.tenants[0]?.keys, first.keys);
+  }
+  const fewer = new Map(copies);
+  fewer.delete(spec.id);
+  const shorter = { ...inputs, manifest: { ...inputs.manifest, tenants: fewer } };
+  assert.deepEqual(
+    buildTable(fleetOf(), 4, shorter).tenants.map(({ id }) => id),
+    [second.id],
+  );
 });
 
 test('TA3: what changed is new, and only that', async () => {

@@ -13,7 +13,7 @@ const tenants = (north: string, south = '{}'): string =>
 const GOOD =
   `name: hello\n${web(
     'concurrency: 9, ' +
-      'routes: [{ prefix: /a, tenants: [north], dependencies: [db], hedgeAfter: 5ms }]',
+      'routes: [{ prefix: /a, tenants: [north], dependencies: [db], timeout: 5s }]',
   )}` + tenants('{ priority: 0, hosts: [n.example.com], certificates: ["uri:spiffe://x/n"] }');
 
 test('hosts, certificates, priorities, routes of tenants: read, kept and compared', async (t) => {
@@ -26,13 +26,13 @@ test('hosts, certificates, priorities, routes of tenants: read, kept and compare
   assert.equal(north?.priority, 0);
   assert.equal(south?.hosts, undefined);
   assert.deepEqual(manifestFromJson(manifestToJson(manifest)), manifest);
-  const other = await load(GOOD.replace('hedgeAfter: 5ms', 'hedgeAfter: 6ms').replace('9,', '8,'));
+  const other = await load(GOOD.replace('timeout: 5s', 'timeout: 6s').replace('9,', '8,'));
   const changes = diffManifest(manifest, other.manifest);
   assert.deepEqual(
     changes.map(({ field, from, to, effect }) => [field, from, to, effect.kind]),
     [
       ['concurrency', '9', '8', 'live'],
-      ['routes[0].hedgeAfter', '5ms', '6ms', 'live'],
+      ['routes[0].timeout', '5s', '6s', 'live'],
     ],
   );
 });
@@ -59,10 +59,6 @@ const BAD_ROUTES: Readonly<Record<string, readonly [string, string]>> = {
   'an unknown dependency': [
     'dependencies: [dc]',
     'REFERENCE services.web.routes[0].dependencies[0]',
-  ],
-  'a hedge after the timeout': [
-    'timeout: 1s, hedgeAfter: 1s',
-    'CONFLICT services.web.routes[0].hedgeAfter',
   ],
 };
 

@@ -38,7 +38,7 @@ const PATH_BYTES_MAX = 103;
 const LOST_MS = 5_000;
 const UNREAD_BYTES_MAX = 33_554_432;
 const CONNECTIONS_MAX = 2_000;
-const CUT_SLICE_MS = 8;
+const CUT_SLICE_MS = 4;
 
 export interface HubSetup {
   readonly socketPath: string;
@@ -251,12 +251,9 @@ class Hub implements Gateways {
   /** Those that may be serving an older table than this. */
   #missing(version: number): string[] {
     this.#forgetLost();
-    const behind = [...this.#peers.values(), ...this.#lostEntries()];
-    return behind.filter((g) => g.version < version).map((g) => g.worker);
-  }
-
-  #lostEntries(): { worker: string; version: number }[] {
-    return [...this.#lost].map(([worker, { version }]) => ({ worker, version }));
+    const lost = [...this.#lost].map(([worker, { version: had }]) => ({ worker, version: had }));
+    const all = [...this.#peers.values(), ...lost];
+    return all.filter((g) => g.version < version).map((g) => g.worker);
   }
 
   #forgetLost(): void {

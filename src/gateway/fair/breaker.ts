@@ -4,7 +4,8 @@
 // none of the replica's: its attempt is told as `excused`.
 //
 //   DB1. It opens on a failure rate of half or more over the last 10 s, and never on fewer than 10
-//        answers.
+//        answers. One tenant's failures alone open it only where nobody else asks: they may be
+//        of its own making.
 //   DB2. Half-open, one trial at a time is let through; a trial that never ends counts as failed.
 //   DB3. Each failed trial doubles the pause, from 1 s to 30 s, with jitter; a good one closes it.
 //   DB4. What the controller says is down is refused at once; what it says is up again is tried at
@@ -37,6 +38,15 @@ export type BreakerAnswer =
 
 const CLOSED: BreakerState = { kind: 'closed' };
 
+/** Nobody, one tenant, or more than one. */
+const MANY = Symbol('many');
+type Crowd = string | typeof MANY | undefined;
+
+const joined = (crowd: Crowd, tenant: string): Crowd =>
+  crowd === undefined || crowd === tenant ? tenant : MANY;
+const merged = (a: Crowd, b: Crowd): Crowd =>
+  a === undefined || a === b ? b : b === undefined ? a : MANY;
+
 export class Breaker {
   #state: BreakerState = CLOSED;
   #saidDown = false;
@@ -44,6 +54,9 @@ export class Breaker {
   readonly #seconds = new Float64Array(SLOTS).fill(-1);
   readonly #answers = new Uint32Array(SLOTS);
   readonly #failures = new Uint32Array(SLOTS);
+  /** Who asked in each second, and who of them failed. */
+  readonly #askers: Crowd[] = Array.from({ length: SLOTS }, () => undefined);
+  readonly #losers: Crowd[] = Array.from({ length: SLOTS }, () => undefined);
 
   constructor(random: () => number) {
     this.#random = random;
@@ -70,7 +83,7 @@ export class Breaker {
   }
 
   /** A request of a route that needs it has its answer. `failed`: the answer names this one. */
-  note(failed: boolean, trial: boolean, nowMs: number): void {
+  note(failed: boolean, trial: boolean, nowMs: number, tenant = ''): void {
     const state = this.#state;
     if (trial && state.kind === 'half-open') {
       if (failed) this.#open(nowMs, state.pauseMs * 2);
@@ -85,10 +98,14 @@ export class Breaker {
       this.#seconds[at] = second;
       this.#answers[at] = 0;
       this.#failures[at] = 0;
+      this.#askers[at] = undefined;
+      this.#losers[at] = undefined;
     }
     this.#answers[at] = (this.#answers[at] ?? 0) + 1;
+    this.#askers[at] = joined(this.#askers[at], tenant);
     if (!failed) return;
     this.#failures[at] = (this.#failures[at] ?? 0) + 1;
+    this.#losers[at] = joined(this.#losers[at], tenant);
     if (this.#isBad(second)) this.#open(nowMs, PAUSE_MS);
   }
 
@@ -122,11 +139,16 @@ export class Breaker {
   #isBad(second: number): boolean {
     let answers = 0;
     let failures = 0;
+    let askers: Crowd;
+    let losers: Crowd;
     for (let i = 0; i < SLOTS; i += 1) {
       if ((this.#seconds[i] ?? -1) <= second - SLOTS) continue;
       answers += this.#answers[i] ?? 0;
       failures += this.#failures[i] ?? 0;
+      askers = merged(askers, this.#askers[i]);
+      losers = merged(losers, this.#losers[i]);
     }
+    if (losers !== MANY && askers === MANY) return false;
     return answers >= ANSWERS_MIN && failures >= RATE_MIN * answers;
   }
 }

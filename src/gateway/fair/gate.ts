@@ -10,8 +10,8 @@
 //   GA4. A waiter gets exactly one answer: in, or why not. After `cancel` it is never let in.
 //   GA5. No timer runs while nobody waits.
 //   GA6. Whoever is inside for clearly longer than answers take (250 to 500 ms, or 4 to 8 times the
-//        usual) holds no place of the adaptive limit any more: a replica that hangs, or a wait for one that is to
-//        come, is no overload, and others must get past.
+//        usual) holds no place of the adaptive limit any more: a replica that hangs, or a wait for
+//        one that is to come, is no overload, and others must get past.
 import { Limit } from './limit.ts';
 import type { Ended } from './limit.ts';
 import { FairQueue, QUEUE_LIMITS } from './queue.ts';
@@ -39,6 +39,8 @@ export interface Waiter {
   /** Of the gate when it was let in. */
   readonly generation: number;
   readonly answer: Promise<Entry>;
+  /** Was it let in? It may be heard of later. */
+  readonly isIn: boolean;
 }
 
 export interface GateOptions {
@@ -69,6 +71,7 @@ class QueuedWaiter implements Waiter {
   readonly answer: Promise<Entry>;
   place: Waiting<QueuedWaiter> | undefined;
   generation = 0;
+  isIn = false;
   #resolve: (entry: Entry) => void = () => undefined;
 
   constructor(tenant: string) {
@@ -79,6 +82,7 @@ class QueuedWaiter implements Waiter {
   }
 
   settle(entry: Entry): void {
+    this.isIn = entry === 'in';
     this.#resolve(entry);
   }
 }
@@ -174,7 +178,9 @@ export class Gate {
     const account = this.#account(tenant);
     const busy = this.#busy(this.#all);
     const isFlood = this.#need >= 0.5 && this.#topBusy() * 2 >= busy;
-    this.limit.note(tookMs, ended, busy, nowMs, isFlood);
+    // What is refused to the one that floods tells of that one, not of the service.
+    const isOwn = isFlood && account === this.#top && ended === 'refused';
+    this.limit.note(tookMs, isOwn ? 'broken' : ended, busy, nowMs, isFlood);
     this.#uncount(this.#all, generation);
     this.#uncount(account, generation);
     if (account.inside === 0) this.#present -= 1;

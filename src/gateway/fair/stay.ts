@@ -77,11 +77,11 @@ export class Stay {
   /** The exchange is over. Any number of times. */
   end(nowMs: number): void {
     if (this.#state === 'over') return;
-    const isIn =
-      this.#state === 'waits' &&
-      this.#waiter !== undefined &&
-      this.#terms.gate?.cancel(this.#waiter) === false;
-    if (isIn) {
+    if (this.#state === 'waits' && this.#waiter !== undefined) {
+      this.#terms.gate?.cancel(this.#waiter);
+    }
+    // One that was sent away and has not heard of it yet owes nothing.
+    if (this.#state === 'waits' && this.#waiter?.isIn === true) {
       this.#state = 'in';
       this.#generation = this.#waiter?.generation ?? 0;
     }
@@ -123,7 +123,8 @@ export class Stay {
     if (this.#isNoted || this.#terms.needs.length === 0) return;
     this.#isNoted = true;
     for (const { name, breaker } of this.#terms.needs) {
-      breaker.note(name === failed, this.#trials?.includes(breaker) === true, nowMs);
+      const isTrial = this.#trials?.includes(breaker) === true;
+      breaker.note(name === failed, isTrial, nowMs, this.#terms.tenant);
     }
     this.#trials = undefined;
   }
@@ -137,6 +138,12 @@ export class Stay {
 }
 
 function endedOf(status: number): Ended {
-  if (status < 500) return status === 429 ? 'refused' : 'ok';
+  // 429 is said to one tenant for what it did: no sign of the service's load, and no measure.
+  if (status < 500) return status === 429 ? 'broken' : 'ok';
   return status === 503 || status === 504 ? 'refused' : 'broken';
+}
+
+/** Is it one of those that the route declares? Others are no excuse. */
+export function needsIt(terms: StayTerms | undefined, name: string): boolean {
+  return terms?.needs.some((need) => need.name === name) === true;
 }

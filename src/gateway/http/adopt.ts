@@ -6,15 +6,12 @@
 //        'data' events. The new socket takes the place of the accepted one with its server too,
 //        so that servers count right and an idle connection keeps one socket in memory, not two.
 import { Socket, type SocketConstructorOpts } from 'node:net';
-import { wordsOf } from './chars.ts';
-
-const READ_BYTES = 65_536;
-/** Reads are one after the other in one thread: who keeps bytes copies them. */
-export const borrowedBytes = Buffer.allocUnsafeSlow(READ_BYTES);
-export const borrowedWords = wordsOf(borrowedBytes);
+import { type ReadBuffer, sharedBytes } from './read-buffer.ts';
+import { beginTurn, endTurn } from './turn.ts';
 
 export interface Reader {
-  /** So many bytes are in `borrowedBytes`. */
+  readonly read: ReadBuffer;
+  /** So many bytes are in `read.bytes`. */
   onBytes(count: number): void;
   /** The other side has ended, or the socket is closed: once or twice. */
   onGone(): void;
@@ -25,9 +22,26 @@ class AdoptedSocket extends Socket {
   reader: Reader | undefined;
 }
 
+/** What the next question of Node gets: it asks right after each read, and does not say for whom. */
+let offered: Buffer | undefined;
+
+function nextBuffer(): Uint8Array {
+  const next = offered;
+  offered = undefined;
+  // Node takes "none" for "the same one again", which its types do not say.
+  return next as Buffer;
+}
+
 /** Node calls it as a method of the socket. */
 function onRead(this: unknown, count: number): boolean {
-  if (this instanceof AdoptedSocket) this.reader?.onBytes(count);
+  if (!(this instanceof AdoptedSocket)) return true;
+  beginTurn();
+  try {
+    this.reader?.onBytes(count);
+  } finally {
+    endTurn();
+  }
+  offered = this.reader?.read.take();
   return true;
 }
 
@@ -67,10 +81,12 @@ export function adopt(accepted: Socket, reader: Reader): Socket | undefined {
   }
   const options: SocketConstructorOpts & { handle: object } = {
     handle,
-    onread: { buffer: borrowedBytes, callback: onRead },
+    onread: { buffer: nextBuffer, callback: onRead },
   };
   accepted._handle = null;
+  offered = sharedBytes;
   const socket = new AdoptedSocket(options);
+  offered = undefined;
   socket.reader = reader;
   socket.on('end', onGone);
   socket.on('close', onGone);

@@ -79,6 +79,11 @@ export class BodyFrame {
   #trailerBytes = 0;
 
   /** `strip`: only the data goes on, without its chunks. */
+  /** Bytes that are still to come, where that is known; else 0. */
+  get left(): number {
+    return this.kind === BODY.sized ? this.#left : 0;
+  }
+
   start(kind: number, length: number, strip = false, drop = NO_NAMES): void {
     this.kind = kind;
     this.dataBytes = 0;

@@ -6,7 +6,7 @@
 //        what still comes is thrown away, so that the client can read the answer.
 //   CC3. Slow heads and bodies, idle and unread connections end in time.
 import type { Socket } from 'node:net';
-import { adopt, borrowedBytes, borrowedWords, type Reader } from './adopt.ts';
+import { adopt, type Reader } from './adopt.ts';
 import { BodyFrame, type BodySink, frameRequest } from './body.ts';
 import { NO_WORDS, type Words } from './chars.ts';
 import type { Deadlines, Watched } from './deadlines.ts';
@@ -18,6 +18,7 @@ import { NO_NAMES } from './names.ts';
 import { Outlet, type OutletOwner } from './outlet.ts';
 import { ownAnswerText, refusalAnswer } from './own-answer.ts';
 import { MORE, parseRequest, REFUSED } from './parse-head.ts';
+import { type Borrower, ReadBuffer, sharedWords } from './read-buffer.ts';
 import type { Scratch } from './scratch.ts';
 import { type RefusalCode, refusalOf } from './refusal.ts';
 
@@ -66,6 +67,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
   readonly #socket: Socket;
   readonly #outlet: Outlet;
   readonly isBorrowed: boolean;
+  readonly read = new ReadBuffer();
   readonly #frame = new BodyFrame();
   #exchange: Exchange | undefined;
   #head: Head | undefined;
@@ -119,6 +121,14 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
     return head !== undefined && head.persistent && !this.#host.draining;
   }
 
+  get lends(): boolean {
+    return this.read.isOwn;
+  }
+
+  get borrower(): Borrower {
+    return this.#outlet;
+  }
+
   bodyBytes(): number {
     return this.#frame.dataBytes;
   }
@@ -126,9 +136,16 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
   onBytes(count: number): void {
     // The usual case is a whole head in a short read: no view of it is made.
     const isPlain = this.#stash === undefined && !this.#lingering && !this.#tunnel && !this.#gone;
-    if (isPlain && this.#exchange === undefined && this.#held === undefined) {
-      this.#take(borrowedBytes, count, borrowedWords);
-    } else this.#onData(borrowedBytes.subarray(0, count));
+    const { bytes, isOwn } = this.read;
+    const before = this.#exchange;
+    if (isPlain && before === undefined && this.#held === undefined) {
+      this.#take(bytes, count, isOwn ? NO_WORDS : sharedWords);
+    } else this.#onData(bytes.subarray(0, count));
+    const now = this.#exchange;
+    // Bytes of one read to two replicas: it is not known who still holds some.
+    const to = now === before ? now?.requestTo : undefined;
+    if (now === undefined || now.requestDone) this.read.rest(to);
+    else this.read.after(count, to, this.scheme === 'http' ? this.#frame.left : 0);
   }
 
   #onData(chunk: Buffer): void {
@@ -374,6 +391,7 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
   onGone(): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.read.drop();
     this.#host.deadlines.forget(this);
     this.#host.gone(this);
     this.#exchange?.onClientGone();

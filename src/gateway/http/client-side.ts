@@ -15,6 +15,8 @@ export interface ClientSide extends AnswerSink {
   readonly isTaking: boolean;
   /** Bytes handed over are overwritten by the next read. */
   readonly isBorrowed: boolean;
+  /** They may be passed on without a copy all the same: they stay until they are out. */
+  readonly lends?: boolean;
   /** Of the request's body, so far. */
   bodyBytes(): number;
   /** False: `onClientDrain` follows. */

@@ -27,6 +27,7 @@ import type {
 import { Incoming, sendInterim } from './incoming.ts';
 import { Outgoing } from './outgoing.ts';
 import { answerFor, ownAnswerText, problem, refusalAnswer } from './own-answer.ts';
+import { type Borrower, NOBODY } from './read-buffer.ts';
 import { type RefusalCode, refusalOf } from './refusal.ts';
 import { later, tellAnswerHead, tellAttemptEnd, tellExchangeEnd } from './tell.ts';
 import { openTunnel, UPGRADE } from './tunnel.ts';
@@ -102,6 +103,15 @@ export class Exchange implements Carried, ExchangeView {
 
   set memo(value: unknown) {
     this.#client.memo = value;
+  }
+
+  get answerTo(): Borrower {
+    return this.#client.borrower ?? NOBODY;
+  }
+
+  /** Who borrowed bytes of the request. */
+  get requestTo(): Borrower | undefined {
+    return this.#connection?.borrower;
   }
 
   get bodyIdleMs(): number {
@@ -197,7 +207,8 @@ export class Exchange implements Carried, ExchangeView {
       this.refuse('body-too-large');
       return;
     }
-    if (this.#out?.piece(buf, from, to, this.#client.isBorrowed) !== false) return;
+    const { isBorrowed, lends } = this.#client;
+    if (this.#out?.piece(buf, from, to, isBorrowed, lends) !== false) return;
     this.#client.pauseBody();
     this.turnMs = this.#nowMs();
   }
@@ -250,7 +261,8 @@ export class Exchange implements Carried, ExchangeView {
   }
 
   onSpan(buf: Buffer, from: number, to: number): void {
-    if (this.#incoming?.piece(buf, from, to) === false) this.#connection?.pause();
+    const lends = this.#connection?.lends === true;
+    if (this.#incoming?.piece(buf, from, to, lends) === false) this.#connection?.pause();
   }
 
   onPause(): void {

@@ -7,6 +7,7 @@ import { BODY, type BodyFrame } from './body.ts';
 import type { Head } from './head.ts';
 import type { NameSet } from './names.ts';
 import { JOIN_BYTES_MAX } from './outgoing.ts';
+import type { Borrower } from './read-buffer.ts';
 import { writeAnswer } from './rewrite.ts';
 import { type Scratch, scratch } from './scratch.ts';
 
@@ -17,6 +18,8 @@ export interface AnswerSink {
   /** False: a drain follows. */
   send(from: Scratch): boolean;
   write(bytes: Uint8Array): boolean;
+  /** Who holds what was written; undefined: not known, and bytes must be its own. */
+  readonly borrower?: Borrower;
 }
 
 export class Incoming {
@@ -59,7 +62,7 @@ export class Incoming {
   }
 
   /** False: the replica is to wait. */
-  piece(buf: Buffer, from: number, to: number): boolean {
+  piece(buf: Buffer, from: number, to: number, lends: boolean): boolean {
     const bytes = to - from;
     this.bytesOut += bytes;
     const isShort = bytes <= JOIN_BYTES_MAX;
@@ -71,8 +74,10 @@ export class Incoming {
       return this.#client.send(out);
     }
     if (out.length > 0) this.#client.send(out);
-    // The next read overwrites it.
-    const goesOn = this.#client.write(Buffer.from(buf.subarray(from, to)));
+    const part = buf.subarray(from, to);
+    const isLent = lends && this.#client.borrower !== undefined;
+    // Otherwise the next read overwrites it.
+    const goesOn = this.#client.write(isLent ? part : Buffer.from(part));
     return this.#wrap ? this.#client.send(scratch.begin().text('\r\n')) : goesOn;
   }
 

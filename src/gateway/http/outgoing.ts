@@ -3,7 +3,7 @@
 //
 //   OG1. `whole` as long as everything since the head is kept; it ends when the limit is passed on
 //        a connection, and never comes back.
-//   OG2. Borrowed bytes are copied before they outlive the call.
+//   OG2. Borrowed bytes are copied before they outlive the call, unless they are lent (RB1).
 import type { Head } from './head.ts';
 import type { ForwardPlan } from './hooks.ts';
 import { writeRequest } from './rewrite.ts';
@@ -87,15 +87,16 @@ export class Outgoing {
   }
 
   /** A piece of the body. False: no more for now. */
-  piece(buf: Buffer, from: number, to: number, borrowed: boolean): boolean {
+  piece(buf: Buffer, from: number, to: number, borrowed: boolean, lends = false): boolean {
     if (this.connection === undefined) {
       this.#keep(borrowed ? Buffer.from(buf.subarray(from, to)) : buf.subarray(from, to));
       return false;
     }
-    if (!this.#isWhole) return this.#write(buf, from, to, borrowed);
+    const copies = borrowed && !lends;
+    if (!this.#isWhole) return this.#write(buf, from, to, copies);
     if (this.#keptBytes + to - from > this.#plan.replayBytesMax) {
       this.forget();
-      return this.#write(buf, from, to, borrowed);
+      return this.#write(buf, from, to, copies);
     }
     const own = borrowed ? Buffer.from(buf.subarray(from, to)) : buf.subarray(from, to);
     this.#keep(own);

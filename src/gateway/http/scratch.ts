@@ -2,8 +2,8 @@
 // the other: at the end of the turn the sockets usually take them whole, and it is free again. It
 // costs less than joining strings.
 //
-//   SC1. What waits for the end of the turn is not written over, and what a socket did not take then
-//        is left to it: the next message gets a new buffer.
+//   SC1. What waits for the end of the turn is not written over, and what a socket did not take
+//        then is left to it: the next message gets a new buffer.
 //   SC2. Nobody keeps a message open here across turns of the loop: begin, fill, send.
 import { putLatin1 } from './chars.ts';
 

@@ -14,6 +14,7 @@ import type { ClientLimits } from './client-connection.ts';
 import { Deadlines } from './deadlines.ts';
 import { type HeadLimits, HeadShelf } from './head.ts';
 import type { Hooks } from './hooks.ts';
+import { turnClock } from './turn.ts';
 import { POOL_LIMITS, type PoolLimits, UpstreamPool } from './upstream-pool.ts';
 
 export const REQUEST_HEAD: HeadLimits = { headBytes: 16_384, fields: 100, targetBytes: 8_192 };
@@ -64,7 +65,7 @@ class Front implements ClientHost {
   readonly heads = new HeadShelf(REQUEST_HEAD);
   readonly deadlines: Deadlines;
   readonly limits: ClientLimits;
-  readonly nowMs = (): number => performance.now();
+  readonly nowMs = (): number => turnClock.monotonicMs();
   readonly clients = new Set<ClientConnection>();
   readonly sessions = new Set<Session>();
   /** Absent: sockets are clients as they come. */

@@ -6,16 +6,18 @@
 //        does not number them. Partitions (UP4) keep such a lie with the tenant it was told to.
 //   UC2. Exactly one of onEnd and onFail for each request it carries, unless `release` came first.
 //   UC3. Nothing was sent before `unsent`; before `sent-no-response` not one byte was received.
-//   UC4. What a replica sends is copied before the next read, or not kept at all.
+//   UC4. What a replica sends is copied before the next read, lent (RB1), or not kept at all.
 import { connect, type Socket } from 'node:net';
 import { type BodySink, BODY, BodyFrame, frameResponse } from './body.ts';
-import { NO_WORDS, wordsOf } from './chars.ts';
+import { NO_WORDS } from './chars.ts';
 import type { Watched } from './deadlines.ts';
 import type { Head } from './head.ts';
 import { Outlet, type OutletOwner } from './outlet.ts';
 import { MORE, parseResponse, REFUSED } from './parse-head.ts';
+import { type Borrower, ReadBuffer, sharedBytes, sharedWords } from './read-buffer.ts';
 import type { Scratch } from './scratch.ts';
 import type { RefusalCode } from './refusal.ts';
+import { beginTurn, endTurn } from './turn.ts';
 import type { UpstreamPool } from './upstream-pool.ts';
 
 export type CarryFailure = 'unsent' | 'sent-no-response' | 'bad-response' | 'cut' | 'timeout';
@@ -41,14 +43,12 @@ export interface Carried extends BodySink {
   onEnd(): void;
   onFail(kind: CarryFailure, reason: string): void;
   onDrain(): void;
+  /** Who borrowed bytes of the answer; undefined: that is not known. */
+  readonly answerTo?: Borrower;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
 const INTERIM_MAX = 8;
-const READ_BYTES = 65_536;
-/** Reads are one after the other in one thread, so all connections share it: see UC4. */
-const shared = Buffer.allocUnsafeSlow(READ_BYTES);
-const sharedWords = wordsOf(shared);
 
 const PHASE = { idle: 0, head: 1, body: 2, tunnel: 3 } as const;
 
@@ -72,6 +72,7 @@ export class UpstreamConnection implements Watched, OutletOwner {
   #interims = 0;
   #readFull = false;
   #errno = '';
+  readonly #read = new ReadBuffer();
   readonly #frame = new BodyFrame();
   #tunnel: ((buf: Buffer) => void) | undefined;
 
@@ -80,10 +81,17 @@ export class UpstreamConnection implements Watched, OutletOwner {
     this.partition = partition;
     const { host, port } = pool;
     const callback = (count: number): boolean => {
-      this.#onRead(count);
+      beginTurn();
+      try {
+        this.#onRead(count);
+      } finally {
+        endTurn();
+      }
       return true;
     };
-    const onread = { buffer: shared, callback };
+    // Asked for when a handle is made, and after each read; then "none" means "the same again".
+    const buffer = () => (this.#connected ? this.#read.take() : sharedBytes) as Buffer;
+    const onread = { buffer, callback };
     this.socket = connect({ host, port, noDelay: true, onread });
     this.deadlineMs = pool.deadlines.in(pool.limits.connectTimeoutMs);
     pool.deadlines.watch(this);
@@ -124,6 +132,15 @@ export class UpstreamConnection implements Watched, OutletOwner {
     return this.#outlet.write(bytes);
   }
 
+  /** Bytes of bodies may be passed on without a copy: they stay until they are out. */
+  get lends(): boolean {
+    return this.#read.isOwn;
+  }
+
+  get borrower(): Borrower {
+    return this.#outlet;
+  }
+
   /** Is the client slower than the replica? Then the replica waits. */
   pause(): void {
     this.deadlineMs = NEVER;
@@ -158,6 +175,7 @@ export class UpstreamConnection implements Watched, OutletOwner {
   destroy(): void {
     if (this.#dead) return;
     this.#dead = true;
+    this.#read.drop();
     this.pool.deadlines.forget(this);
     if (this.#head !== undefined) this.pool.heads.give(this.#head);
     this.#head = undefined;
@@ -189,35 +207,37 @@ export class UpstreamConnection implements Watched, OutletOwner {
 
   #onRead(count: number): void {
     if (this.#dead) return;
+    const { bytes } = this.#read;
     this.bytesReceived += count;
-    this.#readFull = count === READ_BYTES;
+    this.#readFull = count === bytes.length;
     const carried = this.#carried;
     if (carried === undefined) {
       // Unasked: whoever came next would get it for an answer.
       this.destroy();
     } else if (this.#phase === PHASE.body) {
       this.#awaitBody();
-      this.#body(carried, shared, 0, count);
+      this.#body(carried, bytes, 0, count);
+      this.#afterRead(carried, count);
     } else if (this.#phase === PHASE.head) {
       if (this.#wrote) this.#readHead(carried, count);
       else this.#fail('bad-response', 'before-request');
     } else {
-      this.#tunnel?.(Buffer.from(shared.subarray(0, count)));
+      this.#tunnel?.(Buffer.from(bytes.subarray(0, count)));
     }
   }
 
   #readHead(carried: Carried, count: number): void {
-    let buf = shared;
+    let buf = this.#read.bytes;
     let end = count;
     if (this.#held !== undefined) {
-      buf = Buffer.concat([this.#held, shared.subarray(0, count)]);
+      buf = Buffer.concat([this.#held, buf.subarray(0, count)]);
       end = buf.length;
       this.#held = undefined;
     }
     const head = (this.#head ??= this.pool.heads.take());
     // Bounded by the number of interim answers.
     for (;;) {
-      const words = buf === shared ? sharedWords : NO_WORDS;
+      const words = buf === sharedBytes ? sharedWords : NO_WORDS;
       const step = parseResponse(head, buf, end, words);
       if (step === REFUSED) {
         this.#fail('bad-response', head.fault);
@@ -242,7 +262,14 @@ export class UpstreamConnection implements Watched, OutletOwner {
     carried.onHead(head, this.#frame);
     // It may have been taken off, or handed on.
     const now: Carried | undefined = this.#carried;
-    if (now !== undefined) this.#body(now, buf, bodyAt, end);
+    if (now === undefined) return;
+    this.#body(now, buf, bodyAt, end);
+    this.#afterRead(now, count);
+  }
+
+  #afterRead(carried: Carried, count: number): void {
+    // Otherwise it ended, and rests, or is another's now.
+    if (this.#carried === carried) this.#read.after(count, carried.answerTo, this.#frame.left);
   }
 
   /** False: nothing more is to be read as an answer. */
@@ -276,6 +303,7 @@ export class UpstreamConnection implements Watched, OutletOwner {
     // A full read may have left bytes behind: whether they are too many cannot be seen yet.
     const isFit = !hasExtra && !this.#readFull && carried.requestDone && head?.persistent === true;
     carried.onLast();
+    this.#read.rest(carried.answerTo);
     if (this.#carried !== carried) return;
     this.#carried = undefined;
     this.#phase = PHASE.idle;

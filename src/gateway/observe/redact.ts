@@ -25,7 +25,7 @@ export const QUERY_CHARS_MAX = 512;
 /** Names that say themselves that their value is nobody's business. */
 const SECRET_WORDS = [
   'pass(?:word|wd|phrase)?|pwd|secret|token|jwt|key|apikey|credentials?|code',
-  'sig|signature|auth|session|sid',
+  'sig|signature|auth|session(?:_?id)?|sid|otp|pin',
 ];
 const SECRET = new RegExp(`(?:^|[_.-])(?:${SECRET_WORDS.join('|')})s?$`, 'iu');
 
@@ -94,7 +94,8 @@ function viewOf(
     if (buf[i] === PERCENT || buf[i] === PLUS) return 'masked';
   }
   const name = Buffer.from(buf.buffer, buf.byteOffset + from, to - from).toString('latin1');
-  return SECRET.test(name) ? 'masked' : 'shown';
+  const words = name.replaceAll(/([a-z0-9])([A-Z])/gu, '$1_$2');
+  return SECRET.test(name) || SECRET.test(words) || /sess_?id$/iu.test(name) ? 'masked' : 'shown';
 }
 
 /** Letters in any case. */

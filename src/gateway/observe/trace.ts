@@ -23,29 +23,109 @@ export interface TraceSpan {
   readonly sampled: boolean;
   /** The caller's goes on as it came: `id` is the caller's too. */
   readonly passes: boolean;
+  /** The whole field for the replica, where it is ready. */
+  readonly line: string;
 }
 
 const LENGTH = 55;
 const ZERO = 48;
 const DASH = 45;
 const FLAGS = ['00', '01', '02', '03'] as const;
-const POOL_BYTES = 4_096;
+const POOL = 64;
+const TRACE_BYTES = 16;
+const BYTES = 24;
 const MOST = 0x1_0000_0000;
+const LINE = Buffer.from(`traceparent: 00-${'0'.repeat(32)}-${'0'.repeat(16)}-00\r\n`, 'latin1');
+const TRACE_AT = 'traceparent: 00-'.length;
+const TRACE_END = TRACE_AT + 32;
+const ID_AT = TRACE_END + 1;
+const ID_END = ID_AT + 16;
+/** Of the digit that says whether it is sampled. */
+const FLAG_AT = ID_END + 2;
+const DIGITS = Buffer.from('0123456789abcdef', 'latin1');
 
-/** Asking the system for a few random bytes costs as much as asking for many. */
-const pool = Buffer.alloc(POOL_BYTES);
-let digits = '';
-let used = 0;
+/** One that begins here. Its line is ready; the rest is made of it for whoever asks. */
+class NewTrace implements TraceSpan {
+  readonly line: string;
+  readonly sampled: boolean;
 
-function hex(count: 16 | 32): string {
-  if (used + count > digits.length) {
-    randomFillSync(pool);
-    digits = pool.toString('hex');
-    used = 0;
+  constructor(line: string, sampled: boolean) {
+    this.line = line;
+    this.sampled = sampled;
   }
-  used += count;
-  const text = digits.slice(used - count, used);
-  return isZero(text, 0, count) ? hex(count) : text;
+
+  get trace(): string {
+    return this.line.slice(TRACE_AT, TRACE_END);
+  }
+
+  get id(): string {
+    return this.line.slice(ID_AT, ID_END);
+  }
+
+  get parent(): string {
+    return '';
+  }
+
+  get flags(): string {
+    return this.sampled ? '01' : '00';
+  }
+
+  get passes(): boolean {
+    return false;
+  }
+}
+
+/**
+ * Asking the system for a few random bytes costs as much as asking for many, and so does making a
+ * text: lines of new traces are made ready in one text, of which each request gets a part.
+ */
+const random = Buffer.alloc(POOL * BYTES);
+const lines = Buffer.alloc(POOL * LINE.length);
+let ready = '';
+let readyRatio = Number.NaN;
+let used = POOL;
+
+function newTrace(ratio: number): TraceSpan {
+  if (used >= POOL || ratio !== readyRatio) makeReady(ratio);
+  const at = used * LINE.length;
+  used += 1;
+  const isSampled = ready.charCodeAt(at + FLAG_AT) !== ZERO;
+  return new NewTrace(ready.slice(at, at + LINE.length), isSampled);
+}
+
+function makeReady(ratio: number): void {
+  randomFillSync(random);
+  for (let i = 0; i < POOL; i += 1) {
+    const from = i * BYTES;
+    const at = i * LINE.length;
+    lines.set(LINE, at);
+    putHex(from, from + TRACE_BYTES, at + TRACE_AT);
+    putHex(from + TRACE_BYTES, from + BYTES, at + ID_AT);
+    // The trace's own digits are the die: who sees the same trace with the same ratio agrees.
+    const isSampled = ratio >= 1 || random.readUInt32BE(from + TRACE_BYTES - 4) < ratio * MOST;
+    if (isSampled) lines[at + FLAG_AT] = ZERO + 1;
+  }
+  ready = lines.toString('latin1');
+  readyRatio = ratio;
+  used = 0;
+}
+
+/** All zeros would be no id. */
+function putHex(from: number, to: number, at: number): void {
+  let any = 0;
+  let pos = at;
+  for (let i = from; i < to; i += 1) {
+    const byte = random[i] as number;
+    any |= byte;
+    lines[pos++] = DIGITS[byte >> 4] as number;
+    lines[pos++] = DIGITS[byte & 15] as number;
+  }
+  if (any === 0) lines[at] = ZERO + 1;
+}
+
+/** An id of a span in a trace that goes on. */
+function spanId(): string {
+  return newTrace(Number.isNaN(readyRatio) ? 0 : readyRatio).id;
 }
 
 function isZero(text: string, from: number, to: number): boolean {
@@ -88,20 +168,13 @@ export function traceFrom(given: string | undefined, ratio: number, exported: bo
   const parent = given.slice(36, 52);
   return {
     trace: given.slice(3, 35),
-    id: exported ? hex(16) : parent,
+    id: exported ? spanId() : parent,
+    line: '',
     parent,
     flags,
     sampled: flags === '01' || flags === '03',
     passes: !exported,
   };
-}
-
-function newTrace(ratio: number): TraceSpan {
-  const trace = hex(32);
-  // The trace's own digits are the die: who sees the same trace with the same ratio agrees.
-  const sampled = ratio >= 1 || Number.parseInt(trace.slice(24), 16) < ratio * MOST;
-  const flags = sampled ? '01' : '00';
-  return { trace, id: hex(16), parent: '', flags, sampled, passes: false };
 }
 
 export function traceOf(head: Head, ratio: number, exported: boolean): TraceSpan {
@@ -117,6 +190,7 @@ export function traceparent(span: TraceSpan): string {
 /** The whole line for the replica; '' where the caller's own passes. */
 export function traceLine(head: Head, span: TraceSpan): string {
   // A field that Connection names ends here, even this one: then it is added like a new one.
+  if (span.line !== '') return span.line;
   if (!span.passes || head.namesOthers) return `traceparent: ${traceparent(span)}\r\n`;
   head.keptTrace = head.noted(KNOWN.traceparent);
   return '';

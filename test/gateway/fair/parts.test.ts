@@ -1,10 +1,9 @@
-// The small judges of isolation: rules of tenants, shards, breakers, hedges, deadlines.
+// The small judges of isolation: rules of tenants, shards, breakers, deadlines.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { Breaker, Breakers } from '../../../src/gateway/fair/breaker.ts';
 import { leftMs, totalMs } from '../../../src/gateway/fair/deadline.ts';
-import { HEDGE_SHARE, HedgeBook, hedgeDue } from '../../../src/gateway/fair/hedge.ts';
 import { NO_RULES, compileRules, ruleVerdict } from '../../../src/gateway/fair/rules.ts';
 import type { TenantRules } from '../../../src/gateway/fair/rules.ts';
 import {
@@ -174,6 +173,20 @@ describe('breakers', () => {
     assert.equal(half.ask(12_000), 'pass');
   });
 
+  test('DB1: what fails for one tenant only does not open it for the others', () => {
+    const own = new Breaker(() => 0.5);
+    for (let i = 0; i < 30; i += 1) {
+      own.note(false, false, i, `t${i % 3}`);
+      own.note(true, false, i, 'greedy');
+    }
+    assert.equal(own.ask(40), 'pass');
+    own.note(true, false, 41, 't1');
+    assert.notEqual(own.ask(42), 'pass');
+    const alone = new Breaker(() => 0.5);
+    for (let i = 0; i < 10; i += 1) alone.note(true, false, i, 'only');
+    assert.notEqual(alone.ask(20), 'pass');
+  });
+
   test('DB2: half-open, one trial at a time; one that never ends counts as failed', () => {
     const breaker = broken();
     assert.equal(breaker.ask(1_010), 'trial');
@@ -225,40 +238,6 @@ describe('breakers', () => {
     breakers.use([]);
     assert.equal(breaker.ask(20), 'trial');
     assert.equal(breakers.of(records, db), breaker);
-  });
-});
-
-describe('hedging', () => {
-  const facts = { idempotent: true, afterMs: 50, bodyKept: true, attempts: 1, hasOther: true };
-
-  test('HG1: at most one in twenty of the requests', () => {
-    const book = new HedgeBook();
-    let hedged = 0;
-    for (let i = 0; i < 10_000; i += 1) {
-      book.noteRequest(i);
-      if (book.take(i)) hedged += 1;
-    }
-    assert.equal(hedged, 10_000 * HEDGE_SHARE);
-    assert.equal(book.take(60_000), false);
-  });
-
-  test('HG2: no earlier than the route and the 95th percentile; never what is no repeat', () => {
-    const book = new HedgeBook();
-    assert.equal(book.usual95Ms(), Number.POSITIVE_INFINITY);
-    for (let i = 1; i <= 5_000; i += 1) book.noteAnswer(i % 100);
-    const usual = book.usual95Ms();
-    assert.ok(usual > 90 && usual < 112, `${usual}`);
-    assert.deepEqual(hedgeDue(facts, usual), { kind: 'due', inMs: usual });
-    assert.deepEqual(hedgeDue({ ...facts, afterMs: 500 }, usual), { kind: 'due', inMs: 500 });
-    for (const [change, reason] of [
-      [{ afterMs: undefined }, 'route-forbids'],
-      [{ idempotent: false }, 'not-idempotent'],
-      [{ bodyKept: false }, 'not-idempotent'],
-      [{ attempts: 2 }, 'tried-twice'],
-      [{ hasOther: false }, 'no-other'],
-    ] as const) {
-      assert.deepEqual(hedgeDue({ ...facts, ...change }, usual), { kind: 'never', reason });
-    }
   });
 });
 

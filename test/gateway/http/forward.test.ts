@@ -322,14 +322,15 @@ test('UC1 an answer before any question is no answer', async () => {
 test('UC2 UC3 how an attempt ended is told apart', async () => {
   const kinds: Readonly<Record<string, (text: string) => boolean>> = {};
   assert.ok(kinds);
-  const dead = await openReplica(() => undefined);
-  await dead.close();
   const silent = await replica((peer) => peer.socket.end());
   const garbage = await replica((peer) => peer.socket.write('hello\r\n\r\n'));
   const torn = await replica((peer) => peer.socket.end('HTTP/1.1 200 OK\r\nConte'));
   const endless = await replica((peer) =>
     peer.socket.write(`HTTP/1.1 200 OK\r\nA: ${'b'.repeat(40_000)}`),
   );
+  // The last to open, so that none of the others gets its port.
+  const dead = await openReplica(() => undefined);
+  await dead.close();
   const wants: [Replica, string, string, number][] = [
     [dead, 'unsent', 'ECONNREFUSED', 503],
     [silent, 'sent-no-response', 'eof', 502],

@@ -6,7 +6,7 @@ import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { Outlet } from '../../../src/gateway/http/outlet.ts';
-import { Scratch } from '../../../src/gateway/http/scratch.ts';
+import { Scratch, scratch } from '../../../src/gateway/http/scratch.ts';
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -39,7 +39,7 @@ async function readAll(reader: Socket): Promise<Buffer> {
 
 const block = (mark: number, bytes: number): Buffer => Buffer.alloc(bytes, mark);
 
-test('OL1: whatever the handle, the queue and the stream took, the order is that of the calls', async () => {
+test('OL1: whatever handle, queue and stream took, the order is that of the calls', async () => {
   const { writer, reader } = await pair();
   const outlet = new Outlet(writer, { onDrain: () => undefined });
   const sent: Buffer[] = [];
@@ -93,7 +93,7 @@ test('OL2 SC1: what is still held is not written over by the next message', asyn
   assert.equal(got.toString('latin1'), sent.join(''));
 });
 
-test('OL3: before it is connected, and after it was closed, it is the stream that is written to', async () => {
+test('OL3: before it is connected and after it was closed, the stream is written to', async () => {
   const server = createServer((socket) => {
     socket.pipe(socket);
     socket.on('error', () => undefined);
@@ -124,4 +124,55 @@ test('OL3: a peer that has gone ends the socket with its error', async () => {
   outlet.write(Buffer.from('x'));
   assert.equal(writer.destroyed, true);
   assert.equal(outlet.writableLength, 0);
+});
+
+test('OL4 SC1 what waits leaves with the turn, before what is written after it', async () => {
+  const { writer, reader } = await pair();
+  const outlet = new Outlet(writer, { onDrain: () => undefined });
+  scratch.begin().text('one ').send(outlet);
+  scratch.begin().text('two ').send(outlet);
+  outlet.write(Buffer.from('three '));
+  scratch.begin().text('four ').send(outlet);
+  assert.equal(outlet.writableLength, 5);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(outlet.writableLength, 0);
+  scratch.begin().text('five').send(outlet);
+  outlet.flush();
+  writer.end();
+  assert.equal((await readAll(reader)).toString(), 'one two three four five');
+});
+
+test('OL4 many that wait stay apart, and what waits for a gone socket is dropped', async () => {
+  const pairs = await Promise.all(Array.from({ length: 70 }, () => pair()));
+  const outlets = pairs.map(({ writer }) => new Outlet(writer, { onDrain: () => undefined }));
+  for (const [i, outlet] of outlets.entries()) {
+    scratch.begin().text(`${i} `).text('x'.repeat(3_000)).send(outlet);
+  }
+  pairs[69]?.writer.destroy();
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const [i, { writer, reader }] of pairs.entries()) {
+    if (i === 69) continue;
+    writer.end();
+    assert.equal((await readAll(reader)).toString(), `${i} ${'x'.repeat(3_000)}`);
+  }
+});
+
+test('OL4 OL2 what could not leave whole is told to its owner, then drained', async () => {
+  const { writer, reader } = await pair();
+  const told: string[] = [];
+  const owner = { onDrain: () => told.push('drain'), onStall: () => told.push('stall') };
+  const outlet = new Outlet(writer, owner);
+  let sent = '';
+  for (let i = 0; i < 2_000 && !told.includes('stall'); i += 1) {
+    const text = `${i} `.padEnd(30_000, 'y');
+    sent += text;
+    scratch.begin().text(text).send(outlet);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.deepEqual(told, ['stall']);
+  const got = readAll(reader);
+  while (told.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  writer.end();
+  assert.ok((await got).toString() === sent);
+  assert.deepEqual(told, ['stall', 'drain']);
 });

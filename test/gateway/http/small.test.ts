@@ -1,13 +1,16 @@
 // The small parts alone: deadlines, adoption of accepted sockets.
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { test } from 'node:test';
 import { NO_WORDS, valueEndsAt, wordsOf } from '../../../src/gateway/http/chars.ts';
-import { adopt, borrowedBytes } from '../../../src/gateway/http/adopt.ts';
+import { adopt } from '../../../src/gateway/http/adopt.ts';
 import { Deadlines, type Watched } from '../../../src/gateway/http/deadlines.ts';
+import { ReadBuffer } from '../../../src/gateway/http/read-buffer.ts';
 import { Scratch } from '../../../src/gateway/http/scratch.ts';
+import { beginTurn, endTurn, turnClock } from '../../../src/gateway/http/turn.ts';
 import { dice } from './grammar.ts';
 
 interface Probe extends Watched {
@@ -68,9 +71,11 @@ test('DL2 with nothing to watch no timer runs', () => {
 test('AD4 an adopted socket reads into the one buffer, and its server counts right', async () => {
   const got: string[] = [];
   const server = createServer({ pauseOnConnect: true }, (accepted) => {
+    const read = new ReadBuffer();
     const reader = {
+      read,
       onBytes: (count: number) => {
-        got.push(borrowedBytes.toString('latin1', 0, count));
+        got.push(read.bytes.toString('latin1', 0, count));
         socket?.write('pong');
       },
       onGone: () => socket?.destroy(),
@@ -92,7 +97,8 @@ test('AD4 an adopted socket reads into the one buffer, and its server counts rig
 });
 
 test('AD4 where the inside of Node looks otherwise, nothing is adopted', () => {
-  const reader = { onBytes: () => undefined, onGone: () => undefined };
+  const read = new ReadBuffer();
+  const reader = { read, onBytes: () => undefined, onGone: () => undefined };
   assert.equal(adopt({} as Socket, reader), undefined);
   assert.equal(adopt({ _handle: {} } as unknown as Socket, reader), undefined);
 });
@@ -154,4 +160,22 @@ test('HP4 a value ends at the same byte, whether it is read four at a time or on
       }
     }
   }
+});
+
+test('TU1 the time stands still in a turn and goes on after it', () => {
+  const later = (fromMs: number): void => {
+    while (performance.now() < fromMs + 3) hash('sha256', 'time goes by');
+  };
+  const beforeMs = turnClock.monotonicMs();
+  beginTurn();
+  const [insideMs, wallMs] = [turnClock.monotonicMs(), turnClock.nowMs()];
+  later(insideMs);
+  assert.equal(turnClock.monotonicMs(), insideMs);
+  assert.equal(turnClock.nowMs(), wallMs);
+  endTurn();
+  assert.ok(insideMs >= beforeMs);
+  assert.ok(turnClock.monotonicMs() >= insideMs + 3);
+  beginTurn();
+  assert.ok(turnClock.monotonicMs() >= insideMs + 3);
+  endTurn();
 });

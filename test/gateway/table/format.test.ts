@@ -6,18 +6,22 @@ import fc from 'fast-check';
 import { PartShelf, readPart } from '../../../src/gateway/checked.ts';
 import { TableCutter } from '../../../src/gateway/cut.ts';
 import type { CutTable } from '../../../src/gateway/cut.ts';
-import { digestOf, nameHash, partOf, rowsContent } from '../../../src/gateway/parts.ts';
+import { digestOf, nameHash, partOf } from '../../../src/gateway/parts.ts';
 import { matchesPrefix } from '../../../src/gateway/paths.ts';
 import { openPrefixTree } from '../../../src/gateway/prefix-tree.ts';
 import { TableOfParts, compileTable, tableOfParts } from '../../../src/gateway/routes.ts';
+import { readRow } from '../../../src/gateway/row-reading.ts';
 import { RowTable } from '../../../src/gateway/row-table.ts';
+import { rowText } from '../../../src/gateway/row-text.ts';
 import { runWhole } from '../../../src/gateway/slices.ts';
 import { dependencyName, serviceName, tenantId } from '../../../src/model/ids.ts';
-import type { RoutingTable, TenantRoute } from '../../../src/model/routing.ts';
+import type { KeyRule, RoutingTable, TenantRoute } from '../../../src/model/routing.ts';
 import { EMPTY, PEPPER, anyTenants, route, service, tenant, tenants } from './tables.ts';
 
 const cutWhole = (cutter: TableCutter, table: RoutingTable): CutTable =>
   runWhole(cutter.cut(table, PEPPER));
+
+const rowsContent = (rows: readonly string[]): string => `[\n${rows.join(',\n')}\n]`;
 
 function reasonOf(change: Partial<RoutingTable>): string {
   const answer = compileTable({ ...EMPTY, ...change }, PEPPER);
@@ -88,7 +92,6 @@ describe('a table of parts', () => {
     const prefix = route('/x', {
       tenants: [tenantId('acme')],
       dependencies: [dependencyName('db')],
-      hedgeAfterMs: 50,
       allow: { reader: ['GET'] },
     });
     const table = tableOfParts(
@@ -178,10 +181,15 @@ describe('what is not in order is refused, with the reason', () => {
     assert.match(one({ replicas: [{ ...replica, weight: 101 }] }), /odd weight/u);
     assert.match(one({ prefixes: undefined }), /no list/u);
     assert.match(one({ prefixes: [route('api')] }), /odd prefix/u);
-    assert.match(one({ prefixes: [route('/x', { hedgeAfterMs: -1 })] }), /odd hedge/u);
     assert.match(one({ prefixes: [route('/x', { allow: { a: 'GET' as never } })] }), /matrix/u);
     assert.match(one({ name: 'a\nb' as never }), /odd name/u);
-    assert.match(one({ shardSize: 0 }), /odd shardSize/u);
+    for (const shardSize of [0, 1.5, -1, '2', null]) {
+      assert.match(one({ shardSize }), /odd shardSize/u, String(shardSize));
+    }
+    for (const concurrencyMax of [0, 0.5, '9']) {
+      assert.match(one({ concurrencyMax }), /odd concurrencyMax/u, String(concurrencyMax));
+    }
+    assert.equal(one({ shardSize: 1, concurrencyMax: 1 }), 'not refused');
     assert.match(reasonOf({ services: [service('web'), service('web')] }), /two services/u);
     assert.match(reasonOf({ retryBudget: 7 }), /retry budget/u);
     assert.match(reasonOf({ tenantRules: [{ tenant: 'x', mode: 'pin' } as never] }), /rule for/u);
@@ -258,6 +266,78 @@ describe('what is not in order is refused, with the reason', () => {
     ]) {
       assert.throws(() => new RowTable('tenants', list), /not in their buckets/u);
     }
+  });
+});
+
+describe('rows', () => {
+  const anyText = fc.oneof(fc.string(), fc.stringMatching(/^[ -~]{0,20}$/u));
+  const anyNumber = fc.oneof(fc.nat(), fc.double(), fc.constantFrom(-0, 1e15, 1e21, 2 ** 53));
+  const anyTenant = fc.record({
+    id: anyText,
+    region: anyText,
+    status: fc.constantFrom('active', 'suspended'),
+    ratePerSecond: anyNumber,
+    burst: anyNumber,
+    concurrency: anyNumber,
+    bodyBytes: anyNumber,
+    keys: fc.constant([]),
+    priority: fc.option(fc.nat(9), { nil: undefined }),
+  });
+  const anyKey = fc.record({
+    id: anyText,
+    mac: anyText,
+    expiresAtMs: fc.option(anyNumber, { nil: undefined }),
+    roles: fc.option(fc.array(anyText), { nil: undefined }),
+  });
+
+  test('WR1: a row put together from its columns is what JSON writes', () => {
+    fc.assert(
+      fc.property(anyTenant, anyKey, (owner, rule) => {
+        const one = owner as unknown as TenantRoute;
+        const { id, region, ratePerSecond, burst, concurrency, bodyBytes, priority } = owner;
+        const suspended = owner.status === 'suspended' ? 1 : 0;
+        const row = [id, region, suspended, ratePerSecond, burst, concurrency, bodyBytes];
+        const more = priority === undefined ? [] : [{ priority }];
+        assert.equal(rowText('tenants', one, id), JSON.stringify([...row, ...more]));
+        const { roles } = rule;
+        const key = [rule.id, id, rule.mac, rule.expiresAtMs ?? 0];
+        const others = roles === undefined ? [] : [{ roles }];
+        const known = rule as KeyRule;
+        assert.equal(rowText('keys', one, known), JSON.stringify([...key, ...others]));
+        assert.equal(rowText('hosts', one, 'x.org'), JSON.stringify(['x.org', id]));
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('RR1: a row read by hand says what JSON says, whatever its columns are', () => {
+    const count = fc.oneof(fc.nat(), fc.double({ min: 0, max: 1e14, noNaN: true }));
+    const name = fc.stringMatching(/^[ !#-[\]-~]{1,30}$/u);
+    fc.assert(
+      fc.property(name, name, name, count, fc.nat(1), (one, two, three, limit, flag) => {
+        const text = JSON.stringify([one, two, flag, limit, 1, 2, limit]);
+        const { id, region, status, ratePerSecond, burst, concurrency, bodyBytes } = readRow(
+          'tenants',
+          text,
+        );
+        const state = status === 'suspended' ? 1 : 0;
+        assert.equal(
+          JSON.stringify([id, region, state, ratePerSecond, burst, concurrency, bodyBytes]),
+          text,
+        );
+        const { rule, tenant: owner } = readRow('keys', JSON.stringify([one, two, three, limit]));
+        const expiresAtMs = limit === 0 ? undefined : limit;
+        assert.deepEqual([rule, owner], [{ id: one, mac: three, expiresAtMs }, two]);
+      }),
+      { numRuns: 500 },
+    );
+    const ranked = readRow('tenants', '["acme","eu",1,0.5,200,50,1048576,{"priority":3}]');
+    assert.deepEqual(ranked, {
+      ...tenant('acme', { status: 'suspended', ratePerSecond: 0.5, priority: 3 }),
+      keys: [],
+    });
+    // Written otherwise, and still JSON.
+    assert.equal(readRow('tenants', '["acme", "eu",0,1e2,200,50,1048576 ]').ratePerSecond, 100);
   });
 });
 
