@@ -74,17 +74,11 @@ server { listen 127.0.0.1:PORT; location / { ${PASS} } }`,
 const LOGGED: Readonly<Record<string, string>> = {
   '@timestamp': '$time_iso8601',
   'ecs.version': '8.17.0',
-  'event.kind': 'event',
-  'event.category': 'web',
-  'event.type': 'access',
-  'event.dataset': 'nginx.access',
   'event.duration': '$request_time',
   'http.request.method': '$request_method',
-  'http.version': '$server_protocol',
   'url.path': '$uri',
   'http.request.headers.user-agent': '$http_user_agent',
   'http.response.status_code': '$status',
-  'http.request.body.bytes': '$content_length',
   'http.response.body.bytes': '$body_bytes_sent',
   'http.request.id': '$request_id',
   'source.ip': '$remote_addr',
@@ -94,8 +88,6 @@ const LOGGED: Readonly<Record<string, string>> = {
   'organization.id': 'acme',
   'service.name': 'records',
   route: '/api',
-  'observer.type': 'proxy',
-  'observer.name': '$hostname',
 };
 
 /** A JSON line for each request, a limit by credential, and a request id. */

@@ -121,10 +121,6 @@ export class ClientConnection implements ClientSide, BodySink, Watched, Reader, 
     return head !== undefined && head.persistent && !this.#host.draining;
   }
 
-  get lends(): boolean {
-    return this.read.isOwn;
-  }
-
   get borrower(): Borrower {
     return this.#outlet;
   }

@@ -1,6 +1,7 @@
 // What an exchange needs of its client's connection.
 import type { PeerCertificate } from './hooks.ts';
 import type { AnswerSink } from './incoming.ts';
+import type { ReadBuffer } from './read-buffer.ts';
 
 export interface ClientSide extends AnswerSink {
   readonly remoteAddress: string;
@@ -15,8 +16,8 @@ export interface ClientSide extends AnswerSink {
   readonly isTaking: boolean;
   /** Bytes handed over are overwritten by the next read. */
   readonly isBorrowed: boolean;
-  /** They may be passed on without a copy all the same: they stay until they are out. */
-  readonly lends?: boolean;
+  /** Where they lie, if that may be the connection's own: then they are lent, not copied (RB1). */
+  readonly read?: ReadBuffer;
   /** Of the request's body, so far. */
   bodyBytes(): number;
   /** False: `onClientDrain` follows. */

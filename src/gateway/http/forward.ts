@@ -207,8 +207,8 @@ export class Exchange implements Carried, ExchangeView {
       this.refuse('body-too-large');
       return;
     }
-    const { isBorrowed, lends } = this.#client;
-    if (this.#out?.piece(buf, from, to, isBorrowed, lends) !== false) return;
+    const { isBorrowed, read } = this.#client;
+    if (this.#out?.piece(buf, from, to, isBorrowed, read?.isOwn) !== false) return;
     this.#client.pauseBody();
     this.turnMs = this.#nowMs();
   }

@@ -55,6 +55,20 @@ test('DL1 a deadline fires once, never early, whatever is watched and forgotten 
   assert.equal(deadlines.size, 0);
 });
 
+test('DL1 after the process itself was held up, one more tick is given, and only one', () => {
+  let nowMs = 0;
+  const deadlines = new Deadlines(() => nowMs);
+  const one = probe(100);
+  deadlines.watch(one);
+  nowMs = 900;
+  deadlines.tick();
+  assert.equal(one.fired, 0, 'what it waits for may lie there unread');
+  nowMs = 1_800;
+  deadlines.tick();
+  assert.equal(one.fired, 1);
+  deadlines.forget(one);
+});
+
 test('DL2 with nothing to watch no timer runs', () => {
   const timers = (): number =>
     process.getActiveResourcesInfo().filter((r) => r === 'Timeout').length;
