@@ -15,6 +15,7 @@ import { realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { KinError, messageOf } from '../model/errors.ts';
 import type { RoutingTable } from '../model/routing.ts';
+import type { GatewayEvent } from '../model/signal.ts';
 import { openFront } from './front.ts';
 import { turnClock } from './http/turn.ts';
 import { openUpstreams } from './http/server.ts';
@@ -84,26 +85,24 @@ export function readSettings(env: Variables): WorkerSettings {
   };
 }
 
-export async function startWorker(
+/** What is there only later: what the proxy says until then has no listener anyway. */
+interface Wire {
+  link: Link | undefined;
+  front: { readonly connections: number } | undefined;
+}
+
+function openCore(
   settings: WorkerSettings,
+  instance: string,
+  wire: Wire,
   warn: (text: string) => void,
-): Promise<GatewayWorker> {
-  const loaded = loadSaved(settings, warn);
-  const instance = hash('sha256', realpathSync(settings.stateFolder)).slice(0, 16);
-  await refuseForeignPort(settings, instance);
-  const file = openTableFile(settings.stateFolder, settings.worker, (error) => {
-    warn(`table not saved: ${messageOf(error)}`);
-  });
-  // The proxy speaks before the link is there: what it says until then has no listener anyway.
-  const wire: { link: Link | undefined; front: { readonly connections: number } | undefined } = {
-    link: undefined,
-    front: undefined,
-  };
+): { readonly proxy: Proxy; readonly observer: Observer } {
+  const { worker, workers, stateFolder } = settings;
   const upstreams = openUpstreams();
   const observer = new Observer({
-    worker: settings.worker,
+    worker,
     version: VERSION,
-    folder: join(dirname(settings.stateFolder), 'logs'),
+    folder: join(dirname(stateFolder), 'logs'),
     warn,
     monotonicMs: () => performance.now(),
     random: Math.random,
@@ -116,43 +115,53 @@ export async function startWorker(
   const proxy = openProxy({
     clock: turnClock,
     random: Math.random,
-    workers: settings.workers,
+    workers,
     open: (host, port) => upstreams.pool(host, port),
     look: lookAt,
     emit: (event) => wire.link?.event(event),
     active: (drained) => wire.link?.active(drained),
-    about: { worker: settings.worker, instance },
+    about: { worker, instance },
     onBug: (error) => warn(`bug, request refused: ${messageOf(error)}`),
     observer,
   });
-  const take = (table: RoutingTable, pepper: string): number => {
-    const answer = proxy.apply(table, pepper);
-    if (answer.kind === 'refused') warn(`table refused: ${answer.reason}`);
-    if (answer.kind === 'applied') {
-      observer.use(table.observe);
-      file.save({ table, pepper });
-    }
-    return proxy.version;
-  };
-  if (loaded.kind === 'loaded') {
-    const answer = proxy.apply(loaded.saved.table, loaded.saved.pepper);
-    if (answer.kind === 'refused') warn(`saved table not used: ${answer.reason}`);
-    else observer.use(loaded.saved.table.observe);
-  }
-  const front = await openFront(settings, proxy, {
-    emit: (event) => wire.link?.event(event),
-    warn,
+  return { proxy, observer };
+}
+
+export async function startWorker(
+  settings: WorkerSettings,
+  warn: (text: string) => void,
+): Promise<GatewayWorker> {
+  const loaded = loadSaved(settings, warn);
+  const instance = hash('sha256', realpathSync(settings.stateFolder)).slice(0, 16);
+  await refuseForeignPort(settings, instance);
+  const file = openTableFile(settings.stateFolder, settings.worker, (error) => {
+    warn(`table not saved: ${messageOf(error)}`);
   });
+  const wire: Wire = { link: undefined, front: undefined };
+  const { proxy, observer } = openCore(settings, instance, wire, warn);
+  const apply = (table: RoutingTable, pepper: string, name: string): boolean => {
+    const answer = proxy.apply(table, pepper);
+    if (answer.kind === 'refused') warn(`${name}: ${answer.reason}`);
+    if (answer.kind === 'applied') observer.use(table.observe);
+    return answer.kind === 'applied';
+  };
+  const saved = loaded.kind === 'loaded' ? loaded.saved : undefined;
+  if (saved !== undefined) apply(saved.table, saved.pepper, 'saved table not used');
+  const emit = (event: GatewayEvent): void => wire.link?.event(event);
+  const front = await openFront(settings, proxy, { emit, warn });
   const link = openLink({
     socketPath: settings.socketPath,
     worker: settings.worker,
     random: Math.random,
     version: () => proxy.version,
-    saved: loaded.kind === 'loaded' ? loaded.saved.table : undefined,
-    onTable: take,
+    saved: saved?.table,
+    onTable(table, pepper) {
+      if (apply(table, pepper, 'table refused')) file.save({ table, pepper });
+      return proxy.version;
+    },
     onForgive: (replicas) => proxy.forgive(replicas),
     onDeath: (replica, suspects) => proxy.learnDeath(replica, suspects),
-    takeCells: () => {
+    takeCells() {
       proxy.settle();
       return proxy.counters.take();
     },

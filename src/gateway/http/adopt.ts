@@ -22,7 +22,7 @@ class AdoptedSocket extends Socket {
   reader: Reader | undefined;
 }
 
-/** What the next question of Node gets: it asks right after each read, and does not say for whom. */
+/** What the next question of Node gets: it asks right after each read, not saying for whom. */
 let offered: Buffer | undefined;
 
 function nextBuffer(): Uint8Array {

@@ -193,7 +193,7 @@ const ANSWERS = 20;
 const sizeOf = (seed: number, i: number): number =>
   300_000 + ((seed * 7_919 + i * 104_729) % 400_000);
 
-test('RB1 the end of an answer that waits for its client is not read over by other answers', async () => {
+test('RB1 the answer whose end waits for its client is not read over by others', async () => {
   let served = 0;
   const server = createServer((message, response) => {
     const [seed = 0, size = 0] = (message.url ?? '').slice(1).split('-').map(Number);
@@ -257,7 +257,7 @@ async function readAnswers(socket: Socket, seed: number): Promise<void> {
   }
 }
 
-test('RB1 the end of a request that waits for its replica is not read over by other requests', async () => {
+test('RB1 the request whose end waits for its replica is not read over by others', async () => {
   const held: IncomingMessage[] = [];
   const server = createServer((message, response) => {
     const seed = Number(message.headers['x-seed']);
