@@ -289,7 +289,11 @@ class GatewayProxy implements Proxy {
    */
   #ruled(flow: Flow, { view, seat, target }: Arrival, routes: Routes): Problem | undefined {
     const owner = seat.hostMemo.ownerOf(routes, view.head);
-    const judgement = judge(flow.ruling, owner, target.path, target.method);
+    const { path, plain, method } = target;
+    let judgement = judge(flow.ruling, owner, path, method);
+    // Whichever of its spellings is meant: both must be right.
+    if (judgement === 'same' && plain !== path)
+      judgement = judge(flow.ruling, owner, plain, method);
     if (judgement !== 'same') {
       const { tenant, service } = flow.ruling;
       if (judgement !== 'not-allowed') {

@@ -25,7 +25,9 @@ export interface RouteKind {
 
 export interface Target {
   readonly method: string;
+  /** As it came; and as a replica may read it. */
   readonly path: string;
+  readonly plain: string;
   readonly kind: RouteKind;
   /** Undefined: no service has this path. */
   readonly entry: Entry | undefined;
@@ -77,7 +79,8 @@ export class Targets {
     const plain = plainPath(path);
     return {
       method,
-      path: plain,
+      path,
+      plain,
       kind: this.#kindOf(method, foldRoute(plain)),
       entry: this.#routes === undefined ? undefined : findEntry(this.#routes, plain),
       isOwn: plain.startsWith(OWN_PREFIX),

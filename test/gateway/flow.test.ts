@@ -364,7 +364,8 @@ describe('targets', () => {
         assert.ok(target !== undefined && whole !== undefined);
         const plain = plainPath(whole);
         assert.equal(target.method, method);
-        assert.equal(target.path, plain);
+        assert.equal(target.path, whole);
+        assert.equal(target.plain, plain);
         assert.equal(target.entry, findEntry(routes, plain));
         assert.deepEqual(target.kind, { method, route: foldRoute(plain) });
         assert.equal(target.isIdempotent, method === 'GET');
