@@ -1,5 +1,5 @@
-// Which dependencies do the gateways have to know to be down? Told as soon as the loop knows, and
-// when they are back: a route that needs one is refused at once instead of after a timeout.
+// Which dependencies do the gateways have to know to be down? Told within a second of the loop's
+// knowing, and when they are back: a route that needs one is refused at once, not after a timeout.
 //
 //   DW1. A table is pushed when the set changes, and only then.
 import type { DependencyView } from '../model/picture.ts';
@@ -8,7 +8,7 @@ import { messageOf } from '../model/errors.ts';
 import type { Manifest } from '../model/manifest.ts';
 import type { Controller } from './parts.ts';
 
-const LOOK_MS = 250;
+const LOOK_MS = 1_000;
 
 /** One that has never answered is not known to be down: it may just be starting. */
 export const isDown = ({ track, spec }: DependencyView): boolean =>

@@ -247,6 +247,8 @@ export function unitPattern(unit: Unit): string {
   if (unit === 'cores' || unit === 'number') return String.raw`^(?:\d{1,15}(?:\.\d{1,9})?)$`;
   const suffixes = Object.keys(UNITS[unit].factors).join('|');
   const number = String.raw`\d{1,15}(?:\.\d{1,9})?`;
-  if (unit === 'share') return `^(?:${number}%|0(?:\\.\\d{1,9})?|1(?:\\.0{1,9})?)$`;
+  if (unit === 'share') {
+    return `^(?:${number}%|0{1,15}(?:\\.\\d{1,9})?|0{0,14}1(?:\\.0{1,9})?)$`;
+  }
   return `^${number}(?:${suffixes})$`;
 }
