@@ -29,6 +29,9 @@ const REQUIRE = "import { createRequire } from 'node:module';";
 const BANNER = `${REQUIRE} const require = createRequire(import.meta.url);`;
 let built: Promise<string> | undefined;
 
+/** As `up` starts it (`src/cli/up/init-file.ts`). */
+const GATEWAY_FLAGS = ['--max-semi-space-size=2', '--single-threaded-gc'];
+
 /** The worker as one JavaScript file. */
 function builtWorker(): Promise<string> {
   built ??= (async () => {
@@ -141,7 +144,7 @@ export async function openKintsugi(setup: KintsugiSetup): Promise<Kintsugi> {
   });
   const port = await freePort();
   const command = setup.command ?? [await builtWorker()];
-  const child = start(setup.core, [process.execPath, '--max-semi-space-size=2', ...command], {
+  const child = start(setup.core, [process.execPath, ...GATEWAY_FLAGS, ...command], {
     ...process.env,
     KINTSUGI_GATEWAY_HOST: '127.0.0.1',
     KINTSUGI_GATEWAY_PORT: String(port),

@@ -10,8 +10,12 @@ import { isAlive } from '../processes.ts';
 import type { ProcessId } from '../processes.ts';
 import { partEnvironment } from './own.ts';
 
-/** Thousands of idle connections are held in 20 MB less, at no cost that could be measured. */
-const SMALL_NEW_SPACE = '--max-semi-space-size=2';
+/**
+ * Thousands of idle connections are held in 20 MB less; and what is so small is collected sooner by
+ * one thread than by several that wait for each other's time (p99 at 2 000 requests/s: 1.4 against
+ * 10.9 ms on one core).
+ */
+const GATEWAY_FLAGS = ['--max-semi-space-size=2', '--single-threaded-gc'];
 
 /** One entry of `<state>/init.json`, as `src/init/config.ts` reads it. */
 export interface InitChild {
@@ -69,7 +73,7 @@ export function initChildren(
     // The controller resolves `${env:…}` and secrets of the manifest: it needs all of it.
     child('controller', controller, everything(env)),
     ...Array.from({ length: workers }, (_, i) =>
-      child(`gateway-${i + 1}`, [SMALL_NEW_SPACE, program(join('gateway', 'worker'))], {
+      child(`gateway-${i + 1}`, [...GATEWAY_FLAGS, program(join('gateway', 'worker'))], {
         ...plain(env),
         KINTSUGI_GATEWAY_HOST: host,
         KINTSUGI_GATEWAY_PORT: String(port),
